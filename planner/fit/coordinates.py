@@ -90,7 +90,7 @@ class Coordinate:
         return value + EPS_SHIFT if self.kind == "shifted" else value
 
 
-_KINDS = {"c0": "linear", "h": "linear", "s": "linear", "eps": "shifted"}
+_KINDS = {"E": "linear", "c0": "linear", "h": "linear", "s": "linear", "eps": "shifted"}
 
 
 def coordinate(name: str, bounds: Range | None = None) -> Coordinate:

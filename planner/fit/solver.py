@@ -22,6 +22,7 @@ from planner.fit.objective import huber
 _LAM = (1e-4, 1e10)
 _RIDGE = 1e-11
 _LONGEST = 3.0  # largest move of a coordinate in one step (a factor of 20 in a coefficient)
+_FLAT = 1e-30  # share of the largest curvature below which a coordinate moves no prediction
 
 
 class Predictor(Interface):
@@ -126,7 +127,7 @@ def _stage(
     lam = np.full(batch, 1.0)
     count = 0
     for count in range(1, iterations + 1):
-        step, decrease = _step(model, now, jacobian, residual, w, limit, lam, free)
+        step, decrease, promised = _step(model, now, jacobian, residual, w, limit, lam, free)
         trial = np.clip(now + step, model.lower, model.upper)
         predicted, trial_jacobian = model.evaluate(trial)
         trial_residual = predicted - observed
@@ -135,7 +136,7 @@ def _stage(
         quality = (value - trial_value) / np.maximum(decrease, 1e-300)
         lam = np.where(better, np.where(quality > 0.5, lam * 0.2, lam), np.maximum(lam, 1e-2) * 6)
         lam = np.clip(lam, *_LAM)
-        finished = (decrease <= tolerance * value) | (lam >= _LAM[1])
+        finished = (promised <= tolerance * value) | (lam >= _LAM[1])
         now[better], residual[better] = trial[better], trial_residual[better]
         jacobian[better], value = trial_jacobian[better], np.where(better, trial_value, value)
         if finished.any():
@@ -159,24 +160,40 @@ def _step(
     delta: Array,
     lam: Array,
     free: NDArray[np.bool_],
-) -> tuple[Array, Array]:
-    """Steps (B, P) and the decrease that the quadratic model promises, (B,)."""
+) -> tuple[Array, Array, Array]:
+    """Steps (B, P), and what the quadratic model promises of them and of the uncut steps, (B,)."""
     size = np.abs(residual)
     gradient = _apply(jacobian, weight * np.clip(residual, -delta, delta))
     reweighted = weight * np.minimum(1.0, delta / np.maximum(size, 1e-300))
     curvature = weight * (size <= delta) + lam[:, None] * reweighted
     matrix = (jacobian * curvature[:, None, :]) @ jacobian.transpose(0, 2, 1)
     movable = _movable(model, theta, gradient, free)
+    # A coordinate without influence would ask for an endless step, and hold up all the others.
+    own = np.einsum("bii->bi", matrix)
+    movable &= own > _FLAT * own.max(axis=1, keepdims=True)
+    step = _newton(matrix, gradient, movable, lam)
+    # A coordinate on its bound that the others would push outward stays, and they make do without.
+    at_low, at_high = theta <= model.lower, theta >= model.upper
+    while (again := np.flatnonzero(((at_low & (step < 0)) | (at_high & (step > 0))).any(1))).size:
+        outward = at_low[again] & (step[again] < 0) | at_high[again] & (step[again] > 0)
+        movable[again] &= ~outward
+        step[again] = _newton(matrix[again], gradient[again], movable[again], lam[again])
+    longest = np.abs(step).max(axis=1)
+    cut = np.minimum(1.0, _LONGEST / np.maximum(longest, 1e-300))
+    promised = -0.5 * (gradient * step).sum(axis=1)
+    return step * cut[:, None], promised * cut, promised
+
+
+def _newton(matrix: Array, gradient: Array, movable: NDArray[np.bool_], lam: Array) -> Array:
+    """``-matrix^-1 gradient`` over the movable coordinates, (B, P); zero in the others."""
     gradient = np.where(movable, gradient, 0.0)
     matrix = np.where(movable[:, :, None] & movable[:, None, :], matrix, 0.0)
     diagonal = np.einsum("bii->bi", matrix)  # a view into the matrix
     scale = 1.0 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
     matrix *= scale[:, :, None] * scale[:, None, :]
     diagonal[...] = np.where(diagonal > 0, diagonal + _RIDGE * (1.0 + lam[:, None]), 1.0)
-    step = -scale * np.linalg.solve(matrix, (gradient * scale)[:, :, None])[:, :, 0]
-    longest = np.abs(step).max(axis=1, keepdims=True)
-    step *= np.minimum(1.0, _LONGEST / np.maximum(longest, 1e-300))
-    return step, -0.5 * (gradient * step).sum(axis=1)
+    solved = np.linalg.solve(matrix, (gradient * scale)[:, :, None])[:, :, 0]
+    return np.asarray(-scale * solved)
 
 
 def _movable(
