@@ -20,6 +20,7 @@ from planner.answers import answers
 from planner.assemble import Row, recipe_of
 from planner.errors import ProblemError
 from planner.optimise.batch import forward_flops
+from planner.optimise.frontier import ROUNDOFF
 from planner.problem import Problem
 from planner.result import Recipe, Robust, View
 from planner.translate import to_batches
@@ -152,7 +153,8 @@ class _Objective:
         u, n, d = points.T
         student, _ = forward_flops(b, u)
         teacher, _ = forward_flops(b, n)
-        rest = b.budget - student * b.serving
+        budget = b.budget * (1.0 - ROUNDOFF)  # a logarithm and back costs digits
+        rest = budget - student * b.serving
         rest = rest - 3.0 * b.charge_pretraining * teacher * np.exp(d)
         tokens = rest / (3.0 * student + b.charge_inference * teacher)
         with np.errstate(invalid="ignore"):
