@@ -61,9 +61,22 @@ class Client:
     timeout: float = 60.0
     retries: int = 2
 
-    def plan(self, problem: Problem | Mapping[str, Any] | None = None, **given: Any) -> Document:
-        """The document of one plan, for a Problem, a mapping, or the keys of one."""
-        return self.post("/v1/plan", _body(problem, given))
+    def plan(
+        self,
+        problem: Problem | Mapping[str, Any] | None = None,
+        *,
+        robust: str | None = None,
+        sensitivity: bool = False,
+        near_optimal: float | None = None,
+        **given: Any,
+    ) -> Document:
+        """The document of one plan, for a Problem, a mapping, or the keys of one.
+
+        robust ("expected" or "worst"), sensitivity and near_optimal (a share of the best loss) ask
+        for the same views as the options of the command `plan`.
+        """
+        views = _query(robust=robust, sensitivity=sensitivity or None, near_optimal=near_optimal)
+        return self.post("/v1/plan" + (f"?{views}" if views else ""), _body(problem, given))
 
     def render(
         self,
@@ -73,15 +86,11 @@ class Client:
         colour: bool = False,
         unicode: bool = True,
         path: str = "/v1/plan",
+        **views: Any,
     ) -> str:
         """The same as text: table, json, toml, markdown or csv, as the command line writes it."""
-        query = {
-            "format": form,
-            "width": width,
-            "colour": str(colour).lower(),
-            "unicode": str(unicode).lower(),
-        }
-        address = f"{path}?{urllib.parse.urlencode(query)}"
+        query = _query(format=form, width=width, colour=colour, unicode=unicode, **views)
+        address = f"{path}?{query}"
         return self._send("POST", address, _body(problem, {})).decode("utf-8")
 
     def explore(self, problem: Problem | Mapping[str, Any] | None = None, **given: Any) -> Document:
@@ -212,6 +221,17 @@ class Client:
             raise ServiceError(
                 f"the server at {self.url} does not answer ({reason}); check that it runs."
             ) from error
+
+
+def _query(**given: Any) -> str:
+    """The query of an address, without what is None."""
+    words = {True: "true", False: "false"}
+    found = {
+        name: words[value] if isinstance(value, bool) else value
+        for name, value in given.items()
+        if value is not None
+    }
+    return urllib.parse.urlencode(found)
 
 
 def _body(problem: Problem | Mapping[str, Any] | None, given: Mapping[str, Any]) -> Document:

@@ -91,6 +91,21 @@ def parse_plain(text: str | float, what: str) -> float:
     return value
 
 
+def parse_share(text: str | float, what: str = "share") -> float:
+    """``0.5%`` or ``0.005``: a share above zero and at most one; raises QuantityError."""
+    written = text.strip() if isinstance(text, str) else text
+    percent = isinstance(written, str) and written.endswith("%")
+    try:
+        value = float(written[:-1]) / 100.0 if percent else float(written)  # type: ignore[index]
+    except (TypeError, ValueError):
+        raise QuantityError(f"'{text}' is not a {what}; write it like 0.5% or 0.005.") from None
+    if not 0 < value <= 1:
+        raise QuantityError(
+            f"'{text}' is not a {what} between 0 and 100%; write it like 0.5% or 0.005."
+        )
+    return value
+
+
 def parse_range(
     text: str | float, parse: Callable[[str | float, str], float], what: str
 ) -> tuple[float, float, int | None]:

@@ -25,7 +25,7 @@ from planner.optimise import Batch, Optima, frontier
 from planner.optimise.batch import Array
 from planner.optimise.ties import cheapest_teachers
 from planner.problem import Problem
-from planner.result import Certificate, Recipe
+from planner.result import Certificate, Plan, Recipe
 from planner.translate import to_batches
 
 WITHIN = 0.005
@@ -97,6 +97,12 @@ class NearOptimal:
     def span(self, variable: str) -> Span:
         """The range of that variable."""
         return next(each for each in self.spans if each.variable == variable)
+
+
+def around(plan: Plan, within: float, coefficients: CoefficientSet | None = None) -> NearOptimal:
+    """The near-optimal set of a plan's problem, with model sizes free as they always are here."""
+    question = replace(plan.problem, round_to_architecture=False)
+    return near_optimal(question, within, coefficients=coefficients)
 
 
 def near_optimal(

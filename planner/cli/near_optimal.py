@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from planner.cli.options import output_options, problem_options
 from planner.cli.output import Output
-from planner.errors import ProblemError, QuantityError
+from planner.errors import ProblemError
 from planner.reports.sheet import SHEET_FORMATS
-
-if TYPE_CHECKING:
-    from planner.result import Plan
+from planner.units import parse_share
 
 
 @click.command(
@@ -66,38 +63,3 @@ def near_optimal(
 
         style.save(near.draw(found, coefficients), plot, near.caption(found, coefficients))
         output.remark(f"Wrote {plot}")
-
-
-def parse_share(text: str) -> float:
-    """``0.5%`` or ``0.005``: a share above zero and at most one."""
-    stripped = text.strip()
-    percent = stripped.endswith("%")
-    try:
-        value = float(stripped.rstrip("%")) / (100.0 if percent else 1.0)
-    except ValueError:
-        raise QuantityError(f"'{text}' is not a share; write it like 0.5% or 0.005.") from None
-    if not 0 < value <= 1:
-        raise QuantityError(f"'{text}' is not a share between 0 and 100%; write it like 0.5%.")
-    return value
-
-
-def with_near_optimal(plan: Plan, within: float, output: Output) -> tuple[Plan, str]:
-    """The plan with its near-optimal set: as `extras` of its document, and as text to follow it.
-
-    The text is empty for formats that hold the extras, and for CSV, which has room for neither.
-    """
-    from coefficients import load
-    from planner.analysis import near_optimal as analysis
-    from planner.reports.document import plain
-    from planner.reports.near import sheet
-    from planner.reports.sheet import render
-
-    coefficients = load(plan.problem.coefficients)
-    question = replace(plan.problem, round_to_architecture=False)
-    found = sheet(analysis.near_optimal(question, within, coefficients=coefficients), coefficients)
-    plan = replace(plan, extras={**plan.extras, "near_optimal": plain(found.data)})
-    text = render(found, output.format, output.screen) if output.format in _FOLLOWS else ""
-    return plan, text
-
-
-_FOLLOWS = ("table", "markdown")

@@ -8,7 +8,6 @@ import click
 
 from planner.cli.options import output_options, problem_options
 from planner.cli.output import Output
-from planner.errors import ProblemError
 
 
 class PlanCommand(click.Command):
@@ -61,27 +60,30 @@ def plan(
     plan --budget "30 PFLOP-days" --student 1B --scenario teacher-inference
     plan --budget 1e22 --student 3B --teacher size=7B,tokens=140B --teacher size=13B,loss=2.0
     """
-    if server is not None:
-        alone = {"near-optimal": within, "robust": robust, "sensitivity": sensitivity}
-        for name in (name for name, value in alone.items() if value):
-            raise ProblemError(f"--{name} and --server do not go together; drop one of them.")
-        from planner.cli import remote
-
-        remote.plan(server, token, given, output)
-        return
     from planner.accelerators import parse_hardware
     from planner.problem import Problem
-    from planner.units import format_flops
+    from planner.units import format_flops, parse_share
 
+    share = None if within is None else parse_share(within)
     problem = Problem.from_mapping(given)
     if (hardware := parse_hardware(str(given["budget"]))) is not None:
         output.remark(f"Budget: {hardware} = {format_flops(problem.budget)} FLOPs.")
+    if server is not None:
+        from planner.cli import remote
+
+        views = {"robust": robust, "sensitivity": sensitivity or None, "near_optimal": share}
+        remote.plan(server, token, given, views, output)
+        return
     from planner.solve import solve  # after the problem, so that a mistake is answered at once
 
     found = solve(problem, robust=robust, sensitivity=sensitivity)
-    if within is None:
+    if share is None:
         output.plan(found)
         return
-    from planner.cli.near_optimal import parse_share, with_near_optimal
+    from coefficients import load
+    from planner.analysis.near_optimal import around
+    from planner.reports.near import beside
 
-    output.plan(*with_near_optimal(found, parse_share(within), output))
+    coefficients = load(problem.coefficients)
+    near = around(found, share, coefficients)
+    output.plan(*beside(found, near, coefficients, output.format, output.screen))

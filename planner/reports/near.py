@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,9 @@ import numpy as np
 from coefficients import CoefficientSet
 from planner import units
 from planner.analysis.near_optimal import NearOptimal, Shape, Span
-from planner.reports import document, words
-from planner.reports.sheet import Grid, Sheet, sparkline
-from planner.result import Model
+from planner.reports import Screen, document, words
+from planner.reports.sheet import Grid, Sheet, render, sparkline
+from planner.result import Model, Plan
 
 NAMES = {
     "student_tokens": "student tokens",
@@ -39,6 +40,18 @@ def sheet(found: NearOptimal, coefficients: CoefficientSet) -> Sheet:
         data=_document(found, coefficients),
         rows=tuple(_row(span) for span in found.spans),
     )
+
+
+def beside(
+    plan: Plan, found: NearOptimal, coefficients: CoefficientSet, form: str, screen: Screen
+) -> tuple[Plan, str]:
+    """A plan with its near-optimal set: as `extras` of its document, and as text to follow it.
+
+    The text is empty for formats that hold the extras, and for CSV, which has room for neither.
+    """
+    written = sheet(found, coefficients)
+    plan = replace(plan, extras={**plan.extras, "near_optimal": document.plain(written.data)})
+    return plan, render(written, form, screen) if form in ("table", "markdown") else ""
 
 
 def title(found: NearOptimal) -> str:

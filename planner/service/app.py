@@ -67,9 +67,9 @@ class Service:
             job = self.jobs.start(endpoint.task, body, options)
             place = f"/v1/jobs/{job.id}"
             return _json(job.document(), 202, {"Location": place})
-        lane, started = self.lanes[endpoint.lane], asyncio.Event()
+        name, started = endpoint.lane_for(options), asyncio.Event()
         work = asyncio.create_task(
-            lane.run(endpoint.task, body, options, self.seconds[endpoint.lane], started=started)
+            self.lanes[name].run(endpoint.task, body, options, self.seconds[name], started=started)
         )
         gone = asyncio.create_task(_disconnected(request))
         await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)

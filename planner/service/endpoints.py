@@ -9,11 +9,12 @@ from typing import Any
 from fastapi import Request
 from pydantic import BaseModel
 
-from planner.errors import INPUT_ERRORS
+from planner.errors import INPUT_ERRORS, ProblemError
 from planner.reports import FORMATS
 from planner.reports.sheet import SHEET_FORMATS
 from planner.service import fitting, schemas
 from planner.service.problems import RefusedError, of_error, refuse
+from planner.units import parse_share
 
 JSON = "application/json"
 
@@ -35,6 +36,8 @@ class Endpoint:
     response: str | None = None
     upload: bool = False
     formats: tuple[str, ...] = ()
+    views: bool = False
+    """Whether the query may ask for `plan`'s wider views, which are answered in the wide lane."""
     media_types: tuple[str, ...] = field(default=(JSON,))
 
     def options(self, request: Request) -> dict[str, Any]:
@@ -59,7 +62,12 @@ class Endpoint:
             "width": int(width),
             "colour": query.get("colour") == "true",
             "unicode": query.get("unicode") != "false",
+            **(_views(query) if self.views else {}),
         }
+
+    def lane_for(self, options: Mapping[str, Any]) -> str:
+        """Where a request with these options is answered, so that it holds up no shorter one."""
+        return "wide" if any(name in options for name in VIEWS) else self.lane
 
     def _upload_options(self, request: Request) -> dict[str, Any]:
         stated = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -78,6 +86,27 @@ class Endpoint:
         return "json"
 
 
+VIEWS = ("robust", "sensitivity", "near_optimal")
+
+
+def _views(query: Mapping[str, str]) -> dict[str, Any]:
+    """What else of a plan is asked for; nothing for what is not."""
+    found: dict[str, Any] = {}
+    try:
+        if query.get("robust") is not None:
+            found["robust"] = query["robust"]
+        asked = query.get("sensitivity", "false")
+        if asked not in ("true", "false"):
+            raise ProblemError(f"sensitivity is '{asked}'; it must be true or false.")
+        if asked == "true":
+            found["sensitivity"] = True
+        if query.get("near_optimal") is not None:
+            found["near_optimal"] = parse_share(query["near_optimal"], "near_optimal")
+    except INPUT_ERRORS as error:
+        raise RefusedError(of_error(error)) from error
+    return found
+
+
 EXAMPLE_RUNS = "parameters,tokens,cross_entropy\n" + "".join(
     f"{n:g},{d:g},{1.69 + 406.4 / n**0.34 + 410.7 / d**0.28:.5f}\n"
     for n in (1e8, 3e8, 1e9, 3e9)
@@ -92,12 +121,13 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "quick",
         "The best recipe for a budget, with its proof",
         "The same document as `plan --format json`, to the byte. Other formats by `?format=` or "
-        "the Accept header.",
+        "the Accept header; `?robust=`, `?sensitivity=true` and `?near_optimal=` as the options.",
         schemas.ProblemIn,
         {"budget": "1e21", "student": "1B", "scenario": "full"},
         "The plan: recipe, certificate, supervised baseline, all scenarios, verdict, warnings.",
         response="Plan",
         formats=tuple(FORMATS),
+        views=True,
     ),
     Endpoint(
         "/v1/explore",

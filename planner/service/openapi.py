@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from planner.reports import FORMATS
 from planner.reports.schema import plan_schema
+from planner.robust import CRITERIA
 from planner.service import catalogues, schemas
 from planner.service.endpoints import ENDPOINTS, JSON, Endpoint
 from planner.service.fitting import MOST_RESAMPLES
@@ -87,6 +88,8 @@ def _operation(endpoint: Endpoint) -> Document:
     }
     if endpoint.formats:
         operation["parameters"] = _format_parameters(endpoint.formats)
+    if endpoint.views:
+        operation["parameters"] += _view_parameters()
     if endpoint.upload:
         operation["parameters"] = _fit_parameters()
     return operation
@@ -133,6 +136,26 @@ def _format_parameters(formats: tuple[str, ...]) -> list[Document]:
         ),
         _query("colour", "Colours in the table.", {"type": "boolean", "default": False}),
         _query("unicode", "Signs beyond ASCII in the table.", {"type": "boolean", "default": True}),
+    ]
+
+
+def _view_parameters() -> list[Document]:
+    return [
+        _query(
+            "robust",
+            "Also the recipe with the best expected or worst loss over the set's draws.",
+            {"type": "string", "enum": list(CRITERIA)},
+        ),
+        _query(
+            "sensitivity",
+            "Also what each coefficient does to the plan.",
+            {"type": "boolean", "default": False},
+        ),
+        _query(
+            "near_optimal",
+            "Also all recipes within this share of the best loss.",
+            {"type": "number", "exclusiveMinimum": 0, "maximum": 1, "example": 0.005},
+        ),
     ]
 
 

@@ -114,7 +114,7 @@ def near_optimal(body: bytes, options: Options, _: Any) -> Reply:
         raise ProblemError("give within or compute, not both.")
     problem, coefficients = read_problem(given)
     within, compute = (
-        None if own[name] is None else units.parse_plain(own[name], name)
+        None if own[name] is None else units.parse_share(own[name], name)
         for name in ("within", "compute")
     )
     share = analysis.WITHIN if within is None else within

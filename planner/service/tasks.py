@@ -27,14 +27,28 @@ def plan(body: bytes, options: Mapping[str, Any], _: Any) -> Reply:
     from planner.solve import solve
 
     problem, coefficients = read_problem(read_object(body))
-    chosen = FORMATS[options.get("format", "json")]
+    name = options.get("format", "json")
     screen = Screen(
         width=options.get("width", 100),
         colour=options.get("colour", False),
         unicode=options.get("unicode", True),
     )
-    text = chosen.render(solve(problem, coefficients), screen)
-    return Reply(200, chosen.media_type, text.encode("utf-8"))
+    found = solve(
+        problem,
+        coefficients,
+        robust=options.get("robust"),
+        sensitivity=options.get("sensitivity", False),
+    )
+    more = ""
+    if "near_optimal" in options:
+        from planner.analysis.near_optimal import around
+        from planner.reports.near import beside
+
+        near = around(found, options["near_optimal"], coefficients)
+        found, more = beside(found, near, coefficients, name, screen)
+    text = FORMATS[name].render(found, screen)
+    text = f"{text}\n{more}" if more else text
+    return Reply(200, FORMATS[name].media_type, text.encode("utf-8"))
 
 
 EXPLORE_OPTIONS: dict[str, Any] = {

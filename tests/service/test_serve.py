@@ -16,6 +16,7 @@ import pytest
 from planner import InfeasibleError, Problem, solve
 from planner.client import BusyError, Client, ServiceError
 from planner.errors import INPUT_ERRORS
+from planner.service.endpoints import ENDPOINTS
 from tests.service.conftest import ROOT, Server, limited, serving
 
 PLAN = {"budget": "1e21", "student": "1B"}
@@ -165,12 +166,44 @@ def test_the_client_says_what_is_wrong_with_a_server() -> None:
 @pytest.mark.parametrize("form", ["table", "json", "toml", "csv", "markdown"])
 def test_plan_with_a_server_prints_the_same(server: Server, form: str) -> None:
     """`plan --server URL` writes byte for byte what `plan` writes, remarks included."""
-    words = ("plan", "--budget", "3e22", "--student", "3B", "--format", form)
+    words = ("plan", "--budget", "8xH100*90d@50%", "--student", "3B", "--format", form)
 
     here, there = _command(*words), _command(*words, "--server", server.url)
 
     assert there.stdout == here.stdout
     assert there.stderr == here.stderr
+
+
+@pytest.mark.parametrize(
+    "view", [("--robust",), ("--robust", "worst"), ("--sensitivity",), ("--near-optimal", "1%")]
+)
+def test_the_wider_views_come_from_a_server_too(server: Server, view: tuple[str, ...]) -> None:
+    """Every option of `plan` works with --server, in the table and in the document."""
+    words = ("plan", "--budget", "3e22", "--student", "3B", "--coefficients", "busbridge2025-refit")
+    for form in ("table", "json"):
+        here = _command(*words, "--format", form, *view)
+        there = _command(*words, "--format", form, *view, "--server", server.url)
+
+        assert here.returncode == there.returncode == 0
+        assert there.stdout == here.stdout
+        assert there.stderr == here.stderr
+
+
+def test_wider_views_do_not_hold_up_plans_and_bad_ones_are_refused(server: Server) -> None:
+    """They are answered in the wide lane; a view that is none gets a sentence."""
+    plan, *_ = ENDPOINTS
+
+    assert plan.lane_for({"format": "json"}) == "quick"
+    assert plan.lane_for({"format": "json", "sensitivity": True}) == "wide"
+    for query, says in (
+        ("robust=best", "choose expected or worst"),
+        ("sensitivity=perhaps", "true or false"),
+        ("near_optimal=200%25", "between 0 and 100%"),
+    ):
+        answer = server.post(f"/v1/plan?{query}", PLAN)
+
+        assert answer.status_code == 422
+        assert says in answer.json()["detail"]
 
 
 def test_plan_with_a_server_fails_the_same(server: Server) -> None:
