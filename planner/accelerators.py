@@ -27,6 +27,7 @@ class Accelerator:
 
 # The more particular names come first: the first entry that matches is taken.
 ACCELERATORS = (
+    Accelerator("GB200", ("GB200",), 2.5e15, "NVIDIA GB200 NVL72: 360 PFLOPS, 72 GPUs, sparse"),
     Accelerator("B200", ("B200",), 2.25e15, "NVIDIA HGX B200: 36 PFLOPS, 8 GPUs, with sparsity"),
     Accelerator(
         "GH200", ("GH200",), 989.4e12, "NVIDIA GH200 data sheet: 1,979 TFLOPS with sparsity"
@@ -58,6 +59,10 @@ ACCELERATORS = (
     Accelerator(
         "MI250X", ("MI250X",), 191.5e12, "AMD MI250X data sheet: 383 per package of two devices"
     ),
+    Accelerator("TPU v6e", ("TPU v6",), 918e12, "Google Cloud TPU v6e: 918 TFLOPS a chip"),
+    Accelerator("TPU v5p", ("TPU v5p",), 459e12, "Google Cloud TPU v5p: 459 TFLOPS a chip"),
+    Accelerator("TPU v5e", ("TPU v5",), 197e12, "Google Cloud TPU v5e: 197 TFLOPS a chip"),
+    Accelerator("TPU v4", ("TPU v4",), 275e12, "Google Cloud TPU v4: 275 TFLOPS a chip"),
 )
 
 

@@ -20,6 +20,7 @@ DAY = 86400.0
         ("2xH100 PCIe*3d@0.5", 2 * 756.5e12 * 3 * DAY * 0.5),
         ("1000 H100-hours", 1000 * 989.4e12 * 3600 * UTILISATION),
         ("10 H200-days@50%", 10 * 989.4e12 * DAY * 0.5),
+        ("128xTPU v5p*30d@55%", 128 * 459e12 * 30 * DAY * 0.55),
     ],
 )
 def test_hardware_budgets_are_devices_times_peak_times_time(text: str, flops: float) -> None:

@@ -20,6 +20,8 @@ from planner.trainer.hardware import ACCELERATORS, Peak, lookup, peak_of, probe_
         ("NVIDIA H100 PCIe", 756.5e12),
         ("NVIDIA H200", 989.4e12),
         ("NVIDIA GH200 480GB", 989.4e12),
+        ("NVIDIA GB200", 2.5e15),
+        ("NVIDIA B200", 2.25e15),
         ("NVIDIA A100-SXM4-80GB", 312e12),
         ("NVIDIA A10G", 70e12),
         ("NVIDIA L4", 121e12),
