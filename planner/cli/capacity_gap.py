@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from planner.cli import console
-from planner.cli.options import output_options
+from planner.cli.options import output_options, plot_option
 from planner.cli.output import Output
 from planner.errors import PlannerError
 
@@ -46,7 +46,7 @@ class Curve:
 @click.option("--effort", default=1.0, show_default=True, help="Times the paper's samples.")
 @click.option("--threads", default=1, show_default=True, help="CPU threads; small nets want one.")
 @click.option("--seed", default=0, show_default=True)
-@click.option("--plot", type=click.Path(), metavar="FILE", help="Draw the curve (extra 'plot').")
+@plot_option("Draw the curve")
 @output_options(("table", "json"))
 def command(
     problem: str,
@@ -66,10 +66,6 @@ def command(
     kernel: regression on basis functions in closed form, at once. mapping: small perceptrons on a
     symbol-matching problem, some minutes.
     """
-    if plot is not None:
-        from planner.plots import style
-
-        style.check(plot)
     tried = _numbers(teachers)
     if problem == "kernel":
         curve = _kernel(student or 100, tried, seed)

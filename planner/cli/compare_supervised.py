@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from planner import units
-from planner.cli.options import output_options, problem_options
+from planner.cli.options import output_options, plot_option, problem_options
 from planner.cli.output import Output
 from planner.errors import ProblemError
 from planner.reports.sheet import SHEET_FORMATS
@@ -27,12 +27,7 @@ from planner.reports.sheet import SHEET_FORMATS
     help="One or several student sizes like 300M,1B,3B; left out, the size is planned too.",
 )  # fmt: skip
 @problem_options(without=("budget", "student", "scenario", "round_to_architecture"))
-@click.option(
-    "--plot",
-    metavar="FILE",
-    type=click.Path(),
-    help="Draw it: FILE ends in .png, .svg, .pdf or .html.",
-)
+@plot_option()
 @output_options(SHEET_FORMATS)
 def compare_supervised(
     budget: str, student: str | None, given: dict[str, Any], plot: str | None, output: Output
@@ -48,10 +43,6 @@ def compare_supervised(
     """
     low, high, points = units.parse_range(budget, units.parse_flops, "budget")
     students = sizes(student)
-    if plot is not None:
-        from planner.plots import style
-
-        style.check(plot)
     from coefficients import load
     from planner.analysis.compare import PER_DECADE, budget_grid, compare
     from planner.analysis.spread import with_spread

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from planner import units
-from planner.cli.options import output_options, problem_options
+from planner.cli.options import output_options, plot_option, problem_options
 from planner.cli.output import Output
 from planner.errors import ProblemError
 from planner.reports.sheet import SHEET_FORMATS
@@ -31,12 +31,7 @@ _OWN = ("budget", "teacher", "scenario", "round_to_architecture", "stay_in_domai
     "--scenario", metavar="NAME", help="Which of the teacher's costs count; full unless given."
 )
 @problem_options(without=_OWN)
-@click.option(
-    "--plot",
-    metavar="FILE",
-    type=click.Path(),
-    help="Draw it: FILE ends in .png, .svg, .pdf or .html.",
-)
+@plot_option()
 @output_options(SHEET_FORMATS)
 def evaluate(
     recipe: str | None,
@@ -56,10 +51,6 @@ def evaluate(
     plan evaluate --student 1B --student-tokens 40B --teacher size=7B,tokens=140B
     plan evaluate recipe.toml
     """
-    if plot is not None:
-        from planner.plots import style
-
-        style.check(plot)
     from coefficients import load
     from planner.analysis.evaluate import evaluate as judge
     from planner.analysis.evaluate import from_document

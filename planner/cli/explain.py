@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from planner.cli.options import output_options, problem_options
+from planner.cli.options import output_options, plot_option, problem_options
 from planner.cli.output import Output
 from planner.reports.sheet import SHEET_FORMATS
 
@@ -17,12 +17,7 @@ from planner.reports.sheet import SHEET_FORMATS
     epilog="Example: plan explain --budget 1e21 --student 1B --plot why.png",
 )
 @problem_options()
-@click.option(
-    "--plot",
-    metavar="FILE",
-    type=click.Path(),
-    help="Draw it: FILE ends in .png, .svg, .pdf or .html.",
-)
+@plot_option()
 @output_options(SHEET_FORMATS)
 def explain(given: dict[str, Any], plot: str | None, output: Output) -> None:
     """Why the plan is what it is: the student's loss against its teacher's (the capacity gap) and
@@ -32,10 +27,6 @@ def explain(given: dict[str, Any], plot: str | None, output: Output) -> None:
     plan explain --budget 1e21 --student 1B
     plan explain --budget 1e22 --student 3B --scenario teacher-inference --plot why.svg
     """
-    if plot is not None:
-        from planner.plots import style
-
-        style.check(plot)
     from planner.problem import Problem
 
     problem = Problem.from_mapping(given)

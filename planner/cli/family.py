@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from planner import units
-from planner.cli.options import output_options, problem_options
+from planner.cli.options import output_options, plot_option, problem_options
 from planner.cli.output import Output
 from planner.errors import ProblemError
 from planner.reports.sheet import SHEET_FORMATS
@@ -54,10 +54,7 @@ if TYPE_CHECKING:
     help="For that table: all share one budget, rather than each bringing its share of it.",
 )
 @problem_options(without=("budget", "student", "serving_tokens", "round_to_architecture"))
-@click.option(
-    "--plot", metavar="FILE", type=click.Path(),
-    help="Draw it: FILE ends in .png, .svg, .pdf or .html.",
-)  # fmt: skip
+@plot_option()
 @output_options(SHEET_FORMATS)
 def family(
     budget: str | None,
@@ -86,10 +83,6 @@ def family(
         raise ProblemError(
             "give either --budget to split it, or --target to find the smallest one."
         )
-    if plot is not None:
-        from planner.plots import style
-
-        style.check(plot)
     from planner.analysis.family import plan_family
     from planner.analysis.family_growth import family_growth
     from planner.problem import Problem

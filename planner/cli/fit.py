@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from planner.cli import console
+from planner.cli.options import plot_option
 from planner.errors import PlannerError, QuantityError
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 @click.option("--seed", default=0, show_default=True, help="Seed of the bootstrap.")
 @click.option("--output", type=click.Path(), metavar="TOML", help="Write a coefficient file.")
 @click.option("--format", "format_name", default="table", help="table, json or markdown.")
-@click.option("--plot", type=click.Path(), metavar="FILE", help="Draw the fit (extra 'plot').")
+@plot_option("Draw the fit")
 @click.option("--title", default="", help="Title in the coefficient file.")
 @click.option("--citation", default="", help="Where the runs come from, for the coefficient file.")
 @click.option("--location", default="", help="Which part of it, such as a table or figure.")
@@ -62,10 +63,6 @@ def command(
 
     _known("--format", format_name, FORMATS)
     target = _target(output)
-    if plot is not None:
-        from planner.plots import style
-
-        style.check(plot)
     base = _base(given["base"], given["law"])
     data = read_runs(runs, _form(given["law"]).kind == "distillation", given["allow_duplicates"])
     beside = given["supervised_runs"]

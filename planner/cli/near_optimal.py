@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from planner.cli.options import output_options, problem_options
+from planner.cli.options import output_options, plot_option, problem_options
 from planner.cli.output import Output
 from planner.errors import ProblemError
 from planner.reports.sheet import SHEET_FORMATS
@@ -23,12 +23,7 @@ from planner.units import parse_share
 @click.option(
     "--compute", metavar="SHARE", help="Instead: recipes that waste at most this share of compute."
 )
-@click.option(
-    "--plot",
-    metavar="FILE",
-    type=click.Path(),
-    help="Draw it: FILE ends in .png, .svg, .pdf or .html.",
-)
+@plot_option()
 @output_options(SHEET_FORMATS)
 def near_optimal(
     given: dict[str, Any], within: str | None, compute: str | None, plot: str | None, output: Output
@@ -42,10 +37,6 @@ def near_optimal(
     """
     if within is not None and compute is not None:
         raise ProblemError("give --within or --compute, not both.")
-    if plot is not None:
-        from planner.plots import style
-
-        style.check(plot)
     share = parse_share(within) if within is not None else None
     waste = parse_share(compute) if compute is not None else None
     from coefficients import load

@@ -158,6 +158,26 @@ def output_options(
     return _bundle(options, "output", functools.partial(Output.choose, names, default))
 
 
+def plot_option(words: str = "Draw it") -> Callable[[Function], Function]:
+    """--plot, handed on as `plot`: a path where a picture can be written, or None."""
+    return click.option(
+        "--plot",
+        metavar="FILE",
+        type=click.Path(),
+        callback=_can_draw,
+        help=f"{words}: FILE ends in .png, .svg, .pdf or .html.",
+    )
+
+
+def _can_draw(_: click.Context, __: click.Parameter, path: str | None) -> str | None:
+    """The path, refused before any work where nothing can be drawn there."""
+    if path is not None:
+        from planner.plots import style
+
+        style.check(path)
+    return path
+
+
 def _given(**values: Any) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value not in (None, (), False)}
 

@@ -11,7 +11,7 @@ import click
 
 from planner import units
 from planner.cli import console
-from planner.cli.options import problem_options
+from planner.cli.options import plot_option, problem_options
 from planner.errors import ProblemError
 from planner.scenarios import DEFAULT_SCENARIO, SCENARIOS
 
@@ -57,10 +57,7 @@ FORMS = ("csv", "jsonl", "parquet")
 @click.option("--chunk", type=click.IntRange(1, 1_000_000), default=2000, show_default=True,
               help="Points solved at a time; memory grows with it.")  # fmt: skip
 @click.option("--restart", is_flag=True, help="Drop what an interrupted sweep left.")
-@click.option(
-    "--plot", metavar="FILE", type=click.Path(),
-    help="Draw it: FILE ends in .png, .svg, .pdf or .html.",
-)  # fmt: skip
+@plot_option()
 @click.option("--quiet", is_flag=True, help="No progress and no remarks on stderr.")
 def sweep(
     budget: str,
@@ -90,10 +87,6 @@ def sweep(
 
     parts.form_of(path, form)
     parts.check_folder(path)
-    if plot is not None:
-        from planner.plots import style
-
-        style.check(plot)
     from coefficients import load
     from planner.problem import Problem
 

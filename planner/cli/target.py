@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from planner import units
-from planner.cli.options import output_options, problem_options
+from planner.cli.options import output_options, plot_option, problem_options
 from planner.cli.output import Output
 from planner.errors import ProblemError
 from planner.reports.sheet import SHEET_FORMATS
@@ -24,12 +24,7 @@ from planner.reports.sheet import SHEET_FORMATS
     help="Be as good as this supervised model instead: size=3B,tokens=60B.",
 )  # fmt: skip
 @problem_options(without=("budget", "scenario", "round_to_architecture"))
-@click.option(
-    "--plot",
-    metavar="FILE",
-    type=click.Path(),
-    help="Draw it: FILE ends in .png, .svg, .pdf or .html.",
-)
+@plot_option()
 @output_options(SHEET_FORMATS)
 def target(
     loss: str | None, like: str | None, given: dict[str, Any], plot: str | None, output: Output
@@ -44,10 +39,6 @@ def target(
     """
     if (loss is None) == (like is None):
         raise ProblemError("give either --loss 2.2 or --like size=3B,tokens=60B.")
-    if plot is not None:
-        from planner.plots import style
-
-        style.check(plot)
     from coefficients import load
     from planner.analysis.target import Like
     from planner.analysis.target import target as find

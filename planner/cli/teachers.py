@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from planner.cli.options import output_options, problem_options
+from planner.cli.options import output_options, plot_option, problem_options
 from planner.cli.output import Output
 from planner.reports.sheet import SHEET_FORMATS
 
@@ -32,10 +32,7 @@ from planner.reports.sheet import SHEET_FORMATS
 )
 @problem_options(without=("scenario", "charge_pretraining", "charge_inference",
                           "round_to_architecture"))  # fmt: skip
-@click.option(
-    "--plot", metavar="FILE", type=click.Path(),
-    help="Draw it: FILE ends in .png, .svg, .pdf or .html.",
-)  # fmt: skip
+@plot_option()
 @output_options(SHEET_FORMATS)
 def teachers(
     source: str | None, logits: str, given: dict[str, Any], plot: str | None, output: Output
@@ -50,10 +47,6 @@ def teachers(
     plan teachers --budget 1e21 --student 1B --teacher size=7B,loss=2.05 --teacher size=2B,loss=2.2
     plan teachers --budget 1e22 --student 3B --teachers mine.toml --logits stored
     """
-    if plot is not None:
-        from planner.plots import style
-
-        style.check(plot)
     from planner.analysis.catalogue import SHIPPED, Entry, load
     from planner.analysis.teachers import rank_teachers
     from planner.problem import Problem

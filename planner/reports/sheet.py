@@ -90,36 +90,18 @@ def markdown(sheet: Sheet) -> str:
 
 def table(sheet: Sheet, screen: Screen = PLAIN_SCREEN) -> str:
     """The terminal's view; colour only where the screen has it."""
-    from rich.box import HEAVY, ROUNDED
-    from rich.console import Console, Group
+    from rich.box import HEAVY
+    from rich.console import Group
     from rich.padding import Padding
     from rich.panel import Panel
     from rich.text import Text
 
-    from planner.reports import table as look
+    from planner.reports import terminal
 
-    file = io.StringIO() if screen.unicode else look._AsciiFile()
-    console = Console(
-        file=file,
-        width=screen.width,
-        color_system="standard" if screen.colour else None,
-        force_terminal=screen.colour,
-        no_color=not screen.colour,
-        highlight=False,
-        emoji=False,
-        markup=False,
-        legacy_windows=False,
-    )
-    colour = look._METHOD_COLOUR.get(sheet.method, "white")
+    colour = terminal.METHOD_COLOUR.get(sheet.method, "white")
     parts: list[Any] = [
         Padding(Text(sheet.title, style="bold"), (0, 1)),
-        Panel(
-            Text(sheet.verdict, style="bold"),
-            title="Verdict",
-            title_align="left",
-            border_style=colour,
-            box=ROUNDED,
-        ),
+        terminal.verdict_panel(sheet.verdict, colour),
     ]
     if sheet.warnings:
         parts.append(
@@ -134,15 +116,13 @@ def table(sheet: Sheet, screen: Screen = PLAIN_SCREEN) -> str:
     for grid in sheet.grids:  # a title of the table's own would wrap at the table's width
         parts += [Text(f" {grid.title}", style="italic"), _grid(grid), ""]
     parts += [Padding(Text(each, style="dim"), (0, 1)) for each in sheet.notes]
-    console.print(Group(*parts))
-    text = "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
-    return text if screen.unicode else look._ascii(text.translate(_SPARKS))
+    return terminal.to_text(Group(*parts), screen, _SPARKS)
 
 
 def _grid(grid: Grid) -> Any:
-    from planner.reports import table as look
+    from planner.reports.terminal import ruled_table
 
-    made = look._table()
+    made = ruled_table()
     for position, name in enumerate(grid.head):
         words = position == 0 or position in grid.left
         made.add_column(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
-
-from rich.box import HEAVY, ROUNDED, Box
-from rich.console import Console, Group, RenderableType
+from rich.box import HEAVY
+from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.panel import Panel
 from rich.table import Table
@@ -14,39 +12,27 @@ from rich.text import Text
 from planner import units
 from planner.reports import Screen, trust, words
 from planner.reports.bars import diverging, share_bar
+from planner.reports.terminal import METHOD_COLOUR, ruled_table, to_text, verdict_panel
 from planner.result import Plan
 from planner.scenarios import SCENARIOS
 
 WIDE = 132
 """Columns from which recipe and compute, verdict and warnings stand side by side."""
 
-_METHOD_COLOUR = {"distil": "green", "supervised": "blue", "either": "yellow"}
-
 
 def render(plan: Plan, screen: Screen) -> str:
     """The whole screen as text; escape codes for colour only where the screen has it."""
-    file = io.StringIO() if screen.unicode else _AsciiFile()
-    console = Console(
-        file=file,
-        width=screen.width,
-        color_system="standard" if screen.colour else None,
-        force_terminal=screen.colour,
-        no_color=not screen.colour,
-        highlight=False,
-        emoji=False,
-        markup=False,
-        legacy_windows=False,
-    )
-    console.print(_screenful(plan, screen))
-    text = "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
-    return text if screen.unicode else _ascii(text)
+    return to_text(_screenful(plan, screen), screen)
 
 
 def _screenful(plan: Plan, screen: Screen) -> RenderableType:
     wide = screen.width >= WIDE
     head = _head(plan)
     alarm = _alarm(plan)
-    verdict = _verdict(plan, "yellow" if alarm else _METHOD_COLOUR.get(plan.verdict.method, ""))
+    verdict = verdict_panel(
+        words.tidy(plan.verdict.text),
+        "yellow" if alarm else METHOD_COLOUR.get(plan.verdict.method, ""),
+    )
     parts: list[RenderableType] = [head]
     air = [""] if alarm is None or wide else []  # one screen of 50 lines, warnings included
     if alarm is None:
@@ -67,16 +53,6 @@ def _head(plan: Plan) -> Padding:
         summary = SCENARIOS[plan.problem.scenario].summary
         text.append(f"\n{plan.problem.scenario}: {summary}", style="not bold dim")
     return Padding(text, (0, 1))
-
-
-def _verdict(plan: Plan, colour: str) -> Panel:
-    return Panel(
-        Text(words.tidy(plan.verdict.text), style="bold"),
-        title="Verdict",
-        title_align="left",
-        border_style=colour,
-        box=ROUNDED,
-    )
 
 
 def _alarm(plan: Plan) -> Panel | None:
@@ -113,7 +89,7 @@ def _alarm(plan: Plan) -> Panel | None:
 
 
 def _models(plan: Plan) -> Table:
-    table = _table()
+    table = ruled_table()
     table.add_column(" Recipe", overflow="fold")
     for name in words.model_names(plan):
         baseline = name == "Supervised"
@@ -126,7 +102,7 @@ def _models(plan: Plan) -> Table:
 
 def _compute(plan: Plan) -> Table:
     flops = plan.recipe.flops
-    table = _table()
+    table = ruled_table()
     table.add_column(" Compute", no_wrap=True)
     table.add_column("FLOPs", justify="right", no_wrap=True)
     table.add_column("Share", justify="right", no_wrap=True)
@@ -146,7 +122,7 @@ def _scenarios(plan: Plan, screen: Screen) -> Table:
     lines = words.scenario_lines(plan)
     largest = max((abs(line.difference) for line in lines if line.difference), default=0.0)
     half = 10 if screen.width >= 96 else 4 if screen.width >= 78 else 0
-    table = _table()
+    table = ruled_table()
     table.add_column("   Scenario", no_wrap=True)
     table.add_column("Student", justify="right", overflow="fold")
     table.add_column("Teacher", justify="right", overflow="fold")
@@ -184,7 +160,7 @@ def _trust(plan: Plan) -> list[RenderableType]:
 
 
 def _cells(head: list[str], rows: list[list[str]]) -> Table:
-    table = _table()
+    table = ruled_table()
     for i, name in enumerate(head):
         table.add_column(" " * (i == 0) + name, justify="right" if i else "left", overflow="fold")
     for row in rows:
@@ -210,33 +186,9 @@ def _facts(plan: Plan) -> Padding:
     return Padding(Group(*lines), (0, 1))
 
 
-def _table() -> Table:
-    return Table(box=_RULED, padding=(0, 1, 0, 0), header_style="bold", show_edge=False)
-
-
 def _beside(left: RenderableType, right: RenderableType, ratio: tuple[int, int] | None) -> Table:
     grid = Table.grid(expand=ratio is not None, padding=(0, 2 if ratio is None else 1))
     for each in ratio or (None, None):
         grid.add_column(ratio=each, vertical="top")
     grid.add_row(left, right)
     return grid
-
-
-_RULED = Box("\n".join(("    ", "    ", " ── ", "    ", "    ", "    ", "    ", "    ")))
-"""A rule under the head and one space between columns."""
-
-
-class _AsciiFile(io.StringIO):
-    """Text in memory that tells rich to keep its frames within ASCII."""
-
-    encoding = "ascii"
-
-
-_ASCII = str.maketrans({
-    "▸": ">", "–": "-", "−": "-", "×": "x", "━": "=", "╸": "-", "╺": "-", "│": "|", "→": "->",
-    "█": "#", "▌": "#", "†": "*",
-})  # fmt: skip
-
-
-def _ascii(text: str) -> str:
-    return text.translate(_ASCII).encode("ascii", "replace").decode("ascii")
