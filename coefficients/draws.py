@@ -6,6 +6,8 @@ to the same resample, so differences between plans are taken draw by draw.
 
 from __future__ import annotations
 
+import hashlib
+import io
 import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -31,10 +33,17 @@ def arrays(chosen: CoefficientSet) -> dict[str, Array]:
             "--bootstrap 4096', or use a set that has them, such as busbridge2025-refit."
         )
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        content = path.read_bytes()
+        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
             found = {name: np.asarray(stored[name], dtype=float) for name in stored.files}
     except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
         raise CoefficientError(f"Draws file '{path}' cannot be read: {error}.") from error
+    expected = chosen.draws_sha256
+    if expected is not None and hashlib.sha256(content).hexdigest() != expected:
+        raise CoefficientError(
+            f"Draws file '{path}' is not the one that the set '{chosen.name}' was written with; "
+            "put that one back, or fit again."
+        )
     problems = _problems(chosen, found)
     if problems:
         raise CoefficientError(f"Draws file '{path}' has {len(problems)} problem(s):", problems)

@@ -22,7 +22,8 @@ from laws.flops import transformer, two_n
 DEFAULT = "busbridge2025"
 
 _TABLES = (
-    "name", "supervised", "distillation", "domain", "flops", "source", "draws", "second_opinion",
+    "name", "supervised", "distillation", "domain", "flops", "source", "draws",
+    "draws_sha256", "second_opinion",
 )  # fmt: skip
 _SOURCE_KEYS = tuple(f.name for f in fields(Source))
 _TRANSFORMER_KEYS = (
@@ -104,8 +105,8 @@ def parse(
     source = reader.source(reader.table(document, "source"))
     draws = reader.draws(document.get("draws"), directory)
     stated = document.get("name", name)
-    second = document.get("second_opinion")
-    for key, value in (("name", stated), ("second_opinion", second)):
+    second, digest = document.get("second_opinion"), document.get("draws_sha256")
+    for key, value in (("name", stated), ("second_opinion", second), ("draws_sha256", digest)):
         if value is not None and not isinstance(value, str):
             reader.problems.append(f"{key} = {value!r}: must be text")
     if reader.problems or form is None:
@@ -122,6 +123,7 @@ def parse(
         source=source,
         intervals=reader.intervals,
         draws_path=draws,
+        draws_sha256=digest,
         second_opinion=second,
     )
 

@@ -27,7 +27,8 @@ class CoefficientSet:
     """Laws ready to call, with intervals, domain of validity, FLOP convention and source.
 
     `distillation` is None for a supervised-only set. `draws_path` names an .npz file beside the
-    TOML file with resampled coefficients (one array per coefficient), see `draws`.
+    TOML file with resampled coefficients (one array per coefficient), see `draws`; `draws_sha256`
+    is what that file must hash to.
     `second_opinion` names the set that plans under this one are compared with.
     """
 
@@ -40,6 +41,7 @@ class CoefficientSet:
     source: Source = Source()
     intervals: Mapping[str, Range] = field(default_factory=dict)
     draws_path: Path | None = None
+    draws_sha256: str | None = None
     second_opinion: str | None = None
 
     @property

@@ -156,11 +156,19 @@ class Client:
         runs: str | bytes,
         media_type: str = "text/csv",
         progress: Callable[[float, str], None] = lambda done, message: None,
+        supervised_runs: str | None = None,
         **options: Any,
     ) -> Document:
-        """A law fitted to a file of runs; its `coefficients` can be sent with other questions."""
-        query = urllib.parse.urlencode(options)
+        """A law fitted to a file of runs; its `coefficients` can be sent with other questions.
+
+        supervised_runs: CSV text, to fit the supervised law jointly (`runs` is CSV text then).
+        fix, bound: lists of texts such as ``gamma=1`` and ``alpha=0.2:0.5``.
+        """
+        query = urllib.parse.urlencode(options, doseq=True)
         content = runs.encode("utf-8") if isinstance(runs, str) else runs
+        if supervised_runs is not None:
+            both = {"runs": content.decode("utf-8"), "supervised_runs": supervised_runs}
+            content, media_type = json.dumps(both).encode("utf-8"), "application/json"
         return self.job(f"/v1/fit?{query}", content, progress, media_type)
 
     def job(

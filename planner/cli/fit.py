@@ -122,15 +122,10 @@ def _task(
     data: Runs, supervised: Runs | None, base: CoefficientSet | None, given: dict[str, Any]
 ) -> Task:
     from planner.fit import Task
+    from planner.fit.wishes import read_bounds, read_fixed
 
     form = _form(given["law"])
-    fixed = {name: _number("--fix", name, text) for name, text in _pairs("--fix", given["fix"])}
-    bounds = {}
-    for name, text in _pairs("--bound", given["bound"]):
-        low, colon, high = text.partition(":")
-        if not colon:
-            raise QuantityError(f"--bound {name}={text}: write it like {name}=0.2:0.5.")
-        bounds[name] = (_number("--bound", name, low), _number("--bound", name, high))
+    fixed, bounds = read_fixed(given["fix"]), read_bounds(given["bound"])
     if form.kind != "distillation" and supervised is not None:
         raise PlannerError("--supervised-runs belongs to --law distillation; leave it out.")
     law = None
@@ -138,23 +133,6 @@ def _task(
         law = base.supervised
     rows = None if supervised is None else supervised.rows
     return Task(form, data.rows, law, rows, fixed, bounds)
-
-
-def _pairs(option: str, texts: tuple[str, ...]) -> list[tuple[str, str]]:
-    found = []
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise QuantityError(f"{option} '{text}': write NAME=VALUE, like c0=2.5.")
-        found.append((name.strip(), value.strip()))
-    return found
-
-
-def _number(option: str, name: str, text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise QuantityError(f"{option} {name}: '{text}' is not a number.") from None
 
 
 def _known(option: str, name: str, known: Any) -> None:

@@ -49,4 +49,6 @@ def _own_coefficients(name: str | None, output: Output) -> dict[str, Any]:
             "no intervals. Plan without --server to see them.",
             "yellow",
         )
-    return {"coefficients": {key: each for key, each in document.items() if key != "draws"}}
+    return {
+        "coefficients": {key: each for key, each in document.items() if not key.startswith("draws")}
+    }

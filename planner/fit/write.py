@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,7 @@ def document(
     ]
     if draws is not None:
         lines.append(f"draws = {_text(draws.name)}")
+        lines.append(f"draws_sha256 = {_text(sha256(draws.read_bytes()).hexdigest())}")
     lines += ["", "[source]", *_pairs(_source(point, boot, open_ones, provenance))]
     lines += ["", *_supervised(point, boot, open_ones, provenance)]
     if task.form.kind == "distillation":

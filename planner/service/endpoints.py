@@ -244,7 +244,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "Fit a scaling law to your runs",
         "The body is a file of runs, CSV or JSON lines: student_parameters, student_tokens, "
         "teacher_cross_entropy, student_cross_entropy; for supervised laws parameters, tokens, "
-        "cross_entropy. The answer is a job; its result holds the fit's judgement, and the "
+        "cross_entropy. A JSON object of two such files, runs and supervised_runs, fits both laws "
+        "jointly. The answer is a job; its result holds the fit's judgement, and the "
         "coefficient set as TOML and as an object to send along with other questions.",
         None,
         EXAMPLE_RUNS,

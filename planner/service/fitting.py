@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from planner.errors import PlannerError, ProblemError
+from planner.service.body import read_object, take_options
 from planner.service.limits import Limits
 from planner.service.pool import Reply
 from planner.service.problems import refuse
 from planner.service.reading import shipped
 
+if TYPE_CHECKING:
+    from starlette.datastructures import QueryParams
+
 LIMITS = Limits()
 MOST_RESAMPLES = 4096
-UPLOADS = {"text/csv": ".csv", "application/x-ndjson": ".jsonl"}
-"""Media type of an upload -> the suffix that tells the reader its kind."""
+JSON = "application/json"
+UPLOADS = {"text/csv": ".csv", "application/x-ndjson": ".jsonl", JSON: ".csv"}
+"""Media type of an upload -> the suffix that tells the reader its kind.
+
+JSON is an object of two files as CSV text, `runs` and `supervised_runs`, to be fitted jointly.
+"""
 
 Progress = Callable[[float, str], None]
 
@@ -41,14 +49,27 @@ def fit(body: bytes, options: Mapping[str, Any], progress: Progress) -> Reply:
     form, protocol = FORMS[options["law"]], PROTOCOLS[options["protocol"]]
     distils = form.kind == "distillation"
     name = "upload" + UPLOADS[options["media_type"]]
-    if body.count(b"\n") > LIMITS.runs:
+    own, other = _joint(body) if options["media_type"] == JSON else (body, b"")
+    if own.count(b"\n") + other.count(b"\n") > LIMITS.runs:
         raise refuse(
             422, "document", f"the upload has more than {LIMITS.runs:,} lines; fit fewer runs."
         )
-    data = parse_runs(body, name, distils, options["allow_duplicates"])
+    if other and not distils:
+        raise ProblemError("supervised_runs belong to law=distillation; leave them out.")
+    data = parse_runs(own, name, distils, options["allow_duplicates"])
+    beside = None
+    if other:
+        beside = parse_runs(other, "supervised.csv", False, options["allow_duplicates"])
     base = shipped(options["base"]) if distils else None
     progress(0.05, "fitting from every start")
-    task = Task(form, data.rows, base.supervised if base is not None else None)
+    task = Task(
+        form,
+        data.rows,
+        base.supervised if base is not None and beside is None else None,
+        None if beside is None else beside.rows,
+        options["fix"],
+        {each: (low, high) for each, (low, high) in options["bound"].items()},
+    )
     point = estimate(task, protocol)
     boot = None
     if options["resamples"]:
@@ -56,7 +77,8 @@ def fit(body: bytes, options: Mapping[str, Any], progress: Progress) -> Reply:
         boot = bootstrap(point, options["resamples"], options["seed"], "run", threads=1)
     progress(0.8, "judging the fit")
     found = analyse(point, boot, data, judgement=options["judgement"])
-    text = document("fit", point, boot, found.open_ones, Provenance(data=data, base=base))
+    origin = Provenance(data=data, supervised_data=beside, base=base)
+    text = document("fit", point, boot, found.open_ones, origin)
     return json_reply(
         plain(
             {
@@ -70,19 +92,38 @@ def fit(body: bytes, options: Mapping[str, Any], progress: Progress) -> Reply:
     )
 
 
-def read_options(query: Mapping[str, str], media_type: str) -> dict[str, Any]:
+def _joint(body: bytes) -> tuple[bytes, bytes]:
+    """The two files of a JSON upload."""
+    given, own = take_options(read_object(body), {"runs": None, "supervised_runs": None})
+    for key in given:
+        raise ProblemError(f"unknown key '{key}'; known: runs, supervised_runs.")
+    for key, text in own.items():
+        if not isinstance(text, str) or not text:
+            raise ProblemError(f"{key} is {text!r}; give a file of runs as CSV text.")
+    return own["runs"].encode(), own["supervised_runs"].encode()
+
+
+KNOWN = (
+    "law", "protocol", "base", "fix", "bound", "resamples", "seed", "allow_duplicates",
+    "judgement",
+)  # fmt: skip
+
+
+def read_options(query: QueryParams, media_type: str) -> dict[str, Any]:
     """What the query says about a fit, checked before the job is accepted."""
     from planner.fit import FORMS, PROTOCOLS
+    from planner.fit.wishes import read_bounds, read_fixed
 
-    known = ("law", "protocol", "base", "resamples", "seed", "allow_duplicates", "judgement")
     for key in query:
-        if key not in known:
-            raise ProblemError(f"unknown fit option '{key}'; known: {', '.join(known)}.")
+        if key not in KNOWN:
+            raise ProblemError(f"unknown fit option '{key}'; known: {', '.join(KNOWN)}.")
     return {
         "media_type": media_type,
         "law": _known("law", query.get("law", "distillation"), FORMS),
         "protocol": _known("protocol", query.get("protocol", "paper"), PROTOCOLS),
         "base": shipped(query.get("base", "busbridge2025")).name,
+        "fix": read_fixed(query.getlist("fix"), "fix"),
+        "bound": read_bounds(query.getlist("bound"), "bound"),
         "resamples": _whole("resamples", query.get("resamples", "512"), MOST_RESAMPLES),
         "seed": _whole("seed", query.get("seed", "0"), 2**31),
         "allow_duplicates": query.get("allow_duplicates") == "true",

@@ -76,11 +76,14 @@ def _operation(endpoint: Endpoint) -> Document:
         known = (FORMATS[name].media_type for name in endpoint.formats)
         others = (media_type for media_type in known if media_type != JSON)
         content |= {media_type: {"schema": {"type": "string"}} for media_type in others}
+    content_of = dict.fromkeys(endpoint.media_types, body)
+    if endpoint.upload:
+        content_of[JSON] = {"schema": {"$ref": _REFERENCE + schemas.JointRunsIn.__name__}}
     operation: Document = {
         "operationId": endpoint.task,
         "summary": endpoint.summary,
         "description": endpoint.description,
-        "requestBody": {"required": True, "content": dict.fromkeys(endpoint.media_types, body)},
+        "requestBody": {"required": True, "content": content_of},
         "responses": {
             status: {"description": endpoint.returns, "content": content},
             **_refusals(*REFUSALS),
@@ -114,6 +117,16 @@ def _fit_parameters() -> list[Document]:
             "base",
             "Set that lends the fixed supervised law and the FLOP convention.",
             {"type": "string", "default": "busbridge2025"},
+        ),
+        _query(
+            "fix",
+            "Hold a coefficient, as NAME=VALUE; may be given again.",
+            {"type": "array", "items": {"type": "string"}, "example": ["beta=0.3"]},
+        ),
+        _query(
+            "bound",
+            "Confine a coefficient, as NAME=LOW:HIGH; may be given again.",
+            {"type": "array", "items": {"type": "string"}, "example": ["alpha=0.2:0.5"]},
         ),
         _query(
             "resamples",
@@ -219,7 +232,7 @@ def _refusals(*codes: str) -> Document:
 
 def _schemas() -> Document:
     models: set[type[BaseModel]] = {each.body for each in ENDPOINTS if each.body is not None}
-    models |= {schemas.ProblemOut, schemas.JobOut}
+    models |= {schemas.ProblemOut, schemas.JobOut, schemas.JointRunsIn}
     found: Document = {}
     for model in sorted(models, key=lambda each: each.__name__):
         schema = model.model_json_schema(ref_template=_REFERENCE + "{model}")

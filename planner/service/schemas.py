@@ -236,6 +236,13 @@ class SweepIn(_Question):
     )
 
 
+class JointRunsIn(_Strict):
+    """Two files of runs as CSV text, whose laws are fitted jointly."""
+
+    runs: str = Field(description="Distillations, as CSV text.")
+    supervised_runs: str = Field(description="Supervised runs, as CSV text.")
+
+
 class ProblemOut(BaseModel):
     """A refusal (RFC 9457). `detail` is the sentence that the command line would print."""
 

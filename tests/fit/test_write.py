@@ -91,6 +91,7 @@ def test_draws_are_judged(tmp_path: Path) -> None:
     path.with_suffix(".npz").write_bytes(b"x")
     with pytest.raises(CoefficientError, match="cannot be read"):
         draws.load(load(path))
+    path.write_text("\n".join(x for x in path.read_text().splitlines() if "sha256" not in x))
     np.savez(path.with_suffix(".npz"), **{"supervised.E": np.ones(3), "moon": np.ones(2)})
     with pytest.raises(CoefficientError, match="no such coefficient") as caught:
         draws.load(load(path))
@@ -112,6 +113,16 @@ def test_identified_coefficients_are_not_accused() -> None:
     point = fit(Task(FORMS["distillation"], distillations(5e-5), law.supervised), "plain")
     names = {each.name for each in unidentified(point)}
     assert not names & {"alpha", "beta", "gamma", "c0", "f1"}
+
+
+def test_draws_of_another_fit_are_refused(tmp_path: Path) -> None:
+    """A set beside another's draws is noticed before anything is planned with it."""
+    path = written(tmp_path, "mine")
+    other = written(tmp_path, "other", resamples=120)
+    assert draws.count(load(path)) == 100
+    path.with_suffix(".npz").write_bytes(other.with_suffix(".npz").read_bytes())
+    with pytest.raises(CoefficientError, match="not the one that the set 'mine' was written with"):
+        draws.load(load(path))
 
 
 def test_refit_ships_with_its_draws() -> None:

@@ -73,6 +73,30 @@ def test_a_fitted_set_answers_other_questions(server: Server, tmp_path: Path) ->
     )
 
 
+def test_a_joint_fit_and_wishes_are_the_librarys(server: Server) -> None:
+    """Two files in one body, a coefficient held and one confined: the library's own numbers."""
+    from planner.fit import FORMS, Task, fit
+    from tests.fit.simulated import distillations, supervised
+
+    runs, beside = distillations(runs=80), supervised(runs=60)
+    assert runs.teacher_loss is not None
+    here = fit(Task(FORMS["distillation"], runs, None, beside, {"f1": 0.1}, {"c0": (2.0, 3.0)}))
+    head = "student_parameters,student_tokens,teacher_cross_entropy,student_cross_entropy\n"
+    mine = zip(runs.parameters, runs.tokens, runs.teacher_loss, runs.loss, strict=True)
+    own = head + "".join(",".join(map(repr, map(float, row))) + "\n" for row in mine)
+    others = zip(beside.parameters, beside.tokens, beside.loss, strict=True)
+    text = "parameters,tokens,cross_entropy\n"
+    text += "".join(",".join(map(repr, map(float, row))) + "\n" for row in others)
+
+    found = Client(server.url).fit(
+        own, supervised_runs=text, fix=["f1=0.1"], bound=["c0=2:3"], resamples=0, judgement="false"
+    )
+
+    fitted = {name: each["value"] for name, each in found["fit"]["coefficients"].items()}
+    assert fitted == pytest.approx(dict(here.values), rel=1e-12)
+    assert found["coefficients"]["supervised"]["E"] == pytest.approx(here.values["supervised.E"])
+
+
 def test_bad_runs_fail_with_every_fault(server: Server) -> None:
     """The job fails, its result is a 422 that lists the faults by row, the client raises them."""
     bad = EXAMPLE_RUNS.replace("1e+08,2e+09", "many,2e+09").replace("3e+09,2e+11", "3e+09,-1")
@@ -90,7 +114,8 @@ def test_bad_runs_fail_with_every_fault(server: Server) -> None:
 def test_options_are_judged_before_the_job(server: Server) -> None:
     """An unknown law, option or base, or too many resamples, is a 422 at once."""
     for query in ({"law": "nix"}, {"laww": "hoffmann"}, {"resamples": 10**6}, {"resamples": -1},
-                  {"base": "/etc/passwd"}, {"protocol": "x"}):  # fmt: skip
+                  {"base": "/etc/passwd"}, {"protocol": "x"}, {"fix": "E"}, {"bound": "E=1"},
+                  {"bound": "E=a:b"}, {"fix": ["E=1", "E=2"]}):  # fmt: skip
         assert _upload(server, EXAMPLE_RUNS, **query).status_code == 422
     too_long = "a,b\n" + "1,2\n" * 30_000
     job = _finished(server, _upload(server, too_long, law="hoffmann").json())
