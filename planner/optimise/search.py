@@ -133,7 +133,7 @@ def minimise(b: Batch, tolerance: Array | float, polish: bool = True) -> Optima:
         rounds += 1
         counted += np.bincount(index, minlength=problems)
         local = b.take(index)
-        points, cap, alive = _centres(local, boxes, z)
+        points, cap, alive, shrunk = _centres(local, boxes, z)
         best.offer(index, boxes, points)
         found = enclose(local, boxes, cap)
         lower = np.where(alive, found.lower, np.inf)
@@ -143,7 +143,7 @@ def minimise(b: Batch, tolerance: Array | float, polish: bool = True) -> Optima:
         np.minimum.at(bound, index[~open_], lower[~open_])
         index, boxes, z = _split(
             index[open_],
-            boxes.take(open_),
+            shrunk.take(open_),
             points.z[open_],
             found.blur_y[open_] >= found.blur_u[open_],
             fan.split,
@@ -162,7 +162,7 @@ def _try_smallest(b: Batch, best: _Best, index: Index, boxes: Boxes) -> None:
     rows = index[free]
     none = np.zeros(free.size)
     edge = Boxes(boxes.y[free], b.u_low[rows], boxes.half_y[free], none)
-    points, _, _ = _centres(b.take(rows), edge, None)
+    points, *_ = _centres(b.take(rows), edge, None)
     best.offer(rows, edge, points)
 
 
@@ -184,8 +184,11 @@ def _roots(b: Batch, fan: Fan) -> tuple[Index, Boxes, Array | None]:
     return index, Boxes(y, u, half_y, half_u), None
 
 
-def _centres(b: Batch, boxes: Boxes, z: Array | None) -> tuple[_Points, Cap, NDArray[np.bool_]]:
-    """Plans at the centres, a cap on s over each box, and which boxes may hold a feasible plan."""
+def _centres(
+    b: Batch, boxes: Boxes, z: Array | None
+) -> tuple[_Points, Cap, NDArray[np.bool_], Boxes]:
+    """Plans at the centres, a cap on s over each box, which boxes may hold a feasible plan, and the
+    boxes without what cannot."""
     front = frontier.solve(b, boxes.u, boxes.y, z)
     s, u = front.s, boxes.u
     zero = np.zeros_like(s)
@@ -223,7 +226,37 @@ def _centres(b: Batch, boxes: Boxes, z: Array | None) -> tuple[_Points, Cap, NDA
     loss = np.full(s.shape, np.inf)
     value = student_loss(b, u, np.where(feasible, most, 30.0), front.t)
     loss[feasible] = value[feasible]
-    return _Points(u, boxes.y, most, front.n, front.d, front.t, loss, front.z), cap, alive
+    points = _Points(u, boxes.y, most, front.n, front.d, front.t, loss, front.z)
+    return points, cap, alive, _contract(b, boxes, caps[0])
+
+
+def _contract(b: Batch, boxes: Boxes, plane: tuple[Array, Array, Array]) -> Boxes:
+    """The boxes less the strips in which the plane over the frontier is below the fewest tokens.
+
+    Beside a sliver of feasible plans, nearly all of a box is such a strip.
+    """
+    height, along_y, along_u = plane
+    low_y, high_y, low_u, high_u = -boxes.half_y, boxes.half_y, -boxes.half_u, boxes.half_u
+    for floor, rise in ((b.s_low, along_u), (b.ratio_low + boxes.u, along_u - 1.0)):
+        room = height - floor + 1e-12  # feasible: room + along_y dy + rise du >= 0
+        below, above = _where_positive(room + np.abs(rise) * boxes.half_u, along_y)
+        low_y, high_y = np.maximum(low_y, below), np.minimum(high_y, above)
+        below, above = _where_positive(room + np.abs(along_y) * boxes.half_y, rise)
+        low_u, high_u = np.maximum(low_u, below), np.minimum(high_u, above)
+    high_y, high_u = np.maximum(low_y, high_y), np.maximum(low_u, high_u)
+    return Boxes(
+        boxes.y + 0.5 * (low_y + high_y),
+        boxes.u + 0.5 * (low_u + high_u),
+        0.5 * (high_y - low_y),
+        0.5 * (high_u - low_u),
+    )
+
+
+def _where_positive(room: Array, rate: Array) -> tuple[Array, Array]:
+    """The ends between which ``room + rate x >= 0``; infinite where rate or room say nothing."""
+    known = np.isfinite(room) & (rate != 0)
+    edge = -room / np.where(known, rate, 1.0)
+    return np.where(known & (rate > 0), edge, -np.inf), np.where(known & (rate < 0), edge, np.inf)
 
 
 def _split(
@@ -258,7 +291,7 @@ def _polish(b: Batch, best: _Best) -> None:
         at_y = np.clip(y[:, None] + step_y[:, None] * spread_y, low[:, None], high[:, None])
         at_u = np.clip(u[:, None] + step_u[:, None] * spread_u, u_low[:, None], u_high[:, None])
         flat = Boxes(at_y.ravel(), at_u.ravel(), *np.zeros((2, at_y.size)))
-        points, _, _ = _centres(wide, flat, np.repeat(best.values["z"][rows], len(stencil)))
+        points, *_ = _centres(wide, flat, np.repeat(best.values["z"][rows], len(stencil)))
         best.offer(np.repeat(rows, len(stencil)), flat, points)
         loss = points.loss.reshape(at_y.shape)
         move_y, move_u = _newton(loss, stencil)

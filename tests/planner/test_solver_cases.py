@@ -66,21 +66,7 @@ def test_infeasible_budgets_name_the_smallest_feasible_one(problem: Problem) -> 
         solve(problem)
 
 
-SLIVERS = (9,)
-
-
-@pytest.mark.parametrize(
-    "number",
-    [
-        pytest.param(
-            number,
-            marks=pytest.mark.xfail(
-                number in SLIVERS, reason="boxes beside a sliver of feasible plans never close"
-            ),
-        )
-        for number in range(len(INFEASIBLE))
-    ],
-)
+@pytest.mark.parametrize("number", range(len(INFEASIBLE)))
 def test_the_smallest_budget_itself_is_enough(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The very budget that the error names gives a proven plan, without millions of boxes."""
     monkeypatch.setattr("planner.optimise.search.MAX_BOXES", 20_000)
