@@ -14,7 +14,7 @@ import numpy as np
 
 from planner.optimise.batch import Array, Batch, forward_flops
 
-BISECTIONS = 100
+BISECTIONS = 60  # of logarithms of sizes, a range of about 25: to the last digit
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,8 @@ def _slope(b: Batch, u: Array) -> Array:
     capped = s >= b.s_high
     s = np.minimum(s, b.s_high)
     spend = 3.0 * np.exp(s) * flops
-    trade = np.where(capped, 0.0, elasticity * (spend + b.serving * flops) / spend)
+    with np.errstate(divide="ignore", invalid="ignore"):  # nothing is left to train on
+        trade = np.where(capped, 0.0, elasticity * (spend + b.serving * flops) / spend)
     size_term = np.exp(b.log_a - b.alpha * u) * b.alpha
     data_term = np.exp(b.log_b - b.beta * s) * b.beta
     return data_term * trade - size_term

@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,7 +96,8 @@ class Curve:
     difference: Array
     sign: NDArray[np.int_]
     inside: NDArray[np.bool_]
-    ratios: Ratios
+    problems: Sequence[Problem]
+    coefficients: CoefficientSet
     crossovers: tuple[Crossover, ...]
     spread: Spread | None = None
 
@@ -103,6 +105,11 @@ class Curve:
     def charges(self) -> tuple[float, float]:
         """(charge_inference, charge_pretraining)."""
         return (self.charge_inference, self.charge_pretraining)
+
+    @cached_property
+    def ratios(self) -> Ratios:
+        """What supervised training needs for the same losses; costly where its size is free."""
+        return at_equal_loss(self.plans, self.problems, self.coefficients)
 
     def largest_gain(self, budgets: Array, measured_only: bool = False) -> Gain | None:
         """Where distilling beats supervised training most; None where it never does."""
@@ -207,7 +214,8 @@ def _curve(
         difference=difference,
         sign=signs(difference, gap),
         inside=inside(plans, coefficients),
-        ratios=at_equal_loss(plans, problems, coefficients),
+        problems=problems,
+        coefficients=coefficients,
         crossovers=(),
     )
 

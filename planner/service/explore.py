@@ -14,10 +14,13 @@ from numpy.typing import NDArray
 
 from coefficients import CoefficientSet
 from planner.analysis.compare import Curve, compare
+from planner.baseline import supervised_optima
 from planner.many import Many, solve_many
+from planner.optimise import Batch
 from planner.problem import Problem
 from planner.scenarios import SCENARIOS
 from planner.service.remember import remember
+from planner.translate import supervised_batch
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -143,19 +146,14 @@ def _inside(found: Many, problem: Problem, coefficients: CoefficientSet) -> Mask
 
 def supervised_inside(problem: Problem, coefficients: CoefficientSet, budgets: Array) -> Mask:
     """Where the supervised baseline lies inside the measured sizes and tokens."""
-    from planner.solve import supervised
-
-    good = np.zeros(budgets.size, dtype=bool)
-    for index, budget in enumerate(budgets):
-        try:
-            model = supervised(replace(problem, budget=float(budget)), coefficients).model
-        except ValueError:
-            continue  # nothing fits this budget: not inside
-        pairs = ((model.parameters, "student_parameters"), (model.tokens, "student_tokens"))
-        good[index] = coefficients.domain.known and all(
-            value is None or measured is None or measured[0] <= value <= measured[1]
-            for value, measured in ((v, coefficients.domain.of(name)) for v, name in pairs)
-        )
+    rows = [replace(problem, budget=float(budget)) for budget in budgets]
+    best = supervised_optima(Batch.stack([supervised_batch(row, coefficients) for row in rows]))
+    good = np.isfinite(best.loss) & coefficients.domain.known
+    for logs, quantity in ((best.u, "student_parameters"), (best.s, "student_tokens")):
+        measured = coefficients.domain.of(quantity)
+        if measured is not None:
+            value = np.exp(logs)
+            good &= (value >= measured[0] * (1 - 1e-9)) & (value <= measured[1] * (1 + 1e-9))
     return good
 
 
