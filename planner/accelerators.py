@@ -115,17 +115,24 @@ def parse_hardware(text: str) -> Hardware | None:
     if match is None or match["device"].upper().endswith(("FLOP", "FLOPS")):
         return None
     given = match.groupdict()
-    seconds = float(given.get("time") or 1.0) * _TIME[given["unit"][0].lower()]
+    seconds = _float(given.get("time") or "1", text) * _TIME[given["unit"][0].lower()]
     share = UTILISATION
     if given["share"] is not None:
-        share = float(given["share"]) / (100.0 if given["percent"] else 1.0)
+        share = _float(given["share"], text) / (100.0 if given["percent"] else 1.0)
     if not 0.0 < share <= 1.0:
         raise QuantityError(
             f"utilisation in '{text}' is {share:g}; it is a share of the peak between 0 and 1, "
             "like @45% or @0.45."
         )
-    count = float(given["count"].replace("_", ""))
+    count = _float(given["count"].replace("_", ""), text)
     return Hardware(count, named(given["device"], text), seconds, share, given["share"] is None)
+
+
+def _float(number: str, text: str) -> float:
+    try:
+        return float(number)
+    except ValueError:
+        raise QuantityError(f"'{number}' in '{text}' is not a number.") from None
 
 
 def named(device: str, text: str = "") -> Accelerator:

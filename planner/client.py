@@ -35,6 +35,10 @@ class BusyError(ServiceError):
     """The server has no room or no time for the request; try again later."""
 
 
+class SlowError(BusyError):
+    """The answer takes longer than the server allows; asking again would take as long."""
+
+
 ERRORS: dict[str, Callable[[str], Exception]] = {
     "problem": errors.ProblemError,
     "quantity": errors.QuantityError,
@@ -43,7 +47,7 @@ ERRORS: dict[str, Callable[[str], Exception]] = {
     "missing-extra": errors.MissingExtraError,
     "coefficients": CoefficientError,
     "busy": BusyError,
-    "timeout": BusyError,
+    "timeout": SlowError,
 }
 """Code of a refusal -> the exception; anything else the planner says is a PlannerError."""
 
@@ -197,8 +201,8 @@ class Client:
         for attempt in range(self.retries + 1):
             try:
                 return self._send_once(method, path, body)
-            except ServiceError:
-                if attempt == self.retries:
+            except ServiceError as error:
+                if attempt == self.retries or isinstance(error, SlowError):
                     raise
                 time.sleep(0.2 * 2**attempt)
         raise AssertionError  # the loop returns or raises

@@ -23,6 +23,19 @@ _NAMES = {
 }  # fmt: skip
 
 
+def fit_warnings(coefficients: CoefficientSet) -> tuple[Warning, ...]:
+    """What the set's own fit said of itself, if it was one of ours."""
+    if coefficients.source.details.get("converged") is not False:
+        return ()
+    return (
+        Warning(
+            "fit-not-converged",
+            f"the fit that made the coefficient set '{coefficients.name}' did not converge; its "
+            "predictions and intervals are those of wherever it stopped.",
+        ),
+    )
+
+
 def domain_warnings(recipe: Recipe, coefficients: CoefficientSet) -> tuple[Warning, ...]:
     """One warning for every quantity of the recipe outside the range where the law was measured."""
     domain = coefficients.domain

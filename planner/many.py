@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,7 +62,15 @@ def solve_many(
     chosen = coefficients if coefficients is not None else load(problems[0].coefficients)
     batch, counts = to_batches(problems, chosen)
     tolerance = np.repeat([problem.tolerance for problem in problems], counts)
-    return solve_batch(batch, tolerance, np.asarray(counts, dtype=np.intp), polish)
+    baseline = None
+    if any(problem.stay_in_domain for problem in problems):
+        baseline, _ = to_batches([anywhere(problem) for problem in problems], chosen)
+    return solve_batch(batch, tolerance, np.asarray(counts, dtype=np.intp), polish, baseline)
+
+
+def anywhere(problem: Problem) -> Problem:
+    """The problem as its supervised baseline sees it: the domain of validity is of distilling."""
+    return replace(problem, stay_in_domain=False, teachers=())
 
 
 def solve_batch(
@@ -70,8 +78,12 @@ def solve_batch(
     tolerance: NDArray[np.float64] | float,
     counts: NDArray[np.intp] | None = None,
     polish: bool = True,
+    baseline: Batch | None = None,
 ) -> Many:
-    """The same for a batch built by hand, `counts` rows (candidate teachers) per problem."""
+    """The same for a batch built by hand, `counts` rows (candidate teachers) per problem.
+
+    baseline: one row per problem for supervised training, where its bounds are not the plan's.
+    """
     counts = np.ones(len(batch), dtype=np.intp) if counts is None else counts
     found, _ = cheapest_teachers(batch, minimise(batch, tolerance, polish))
     first = np.cumsum(counts) - counts
@@ -90,7 +102,7 @@ def solve_batch(
         teacher_cross_entropy=found.t[rows],
         cross_entropy=found.loss[rows],
         lower_bound=lower,
-        supervised_cross_entropy=supervised_optima(best).loss,
+        supervised_cross_entropy=supervised_optima(best if baseline is None else baseline).loss,
         flops=charged_cost(best, u, s, n, d),
         teacher=np.where(best.existing, rows - first, -1),
     )

@@ -49,6 +49,11 @@ def robust_plan(
     """
     if criterion not in CRITERIA:
         raise ProblemError(f"--robust is '{criterion}'; choose {' or '.join(CRITERIA)}.")
+    if problem.round_to_architecture:
+        raise ProblemError(
+            "--robust plans with any size; leave out --round-to-architecture, or build the nearest "
+            "size and check it with 'plan evaluate'."
+        )
     if coefficients.draws_path is None:
         raise ProblemError(
             f"the coefficient set '{coefficients.name}' has no draws to be robust against; use "

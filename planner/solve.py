@@ -74,6 +74,7 @@ def solve(
         scenarios=scenarios,
         verdict=judge.verdict(problem, recipe, baseline, scenarios, chosen),
         warnings=(
+            *judge.fit_warnings(chosen),
             *warnings,
             *opinion_warning(opinion, recipe.student.cross_entropy, chosen.name),
             *judge.teacher_warnings(recipe, chosen),

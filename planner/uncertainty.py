@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coefficients import CoefficientSet, draws
-from planner.many import Many, solve_batch
+from planner.many import Many, anywhere, solve_batch
 from planner.optimise import Batch
 from planner.problem import Problem
 from planner.result import Interval, Recipe, Uncertainty
@@ -68,8 +68,12 @@ def reoptimise(problems: Problem | Sequence[Problem], batch_of_laws: Coefficient
     asked = [problems] if isinstance(problems, Problem) else list(problems)
     parts = [_under_draws(problem, batch_of_laws) for problem in asked]
     counts = np.concatenate([counts for _, counts in parts])
+    baseline = None
+    if any(problem.stay_in_domain for problem in asked):
+        free = (_under_draws(anywhere(problem), batch_of_laws)[0] for problem in asked)
+        baseline = Batch.stack(list(free))
     return solve_batch(
-        Batch.stack([batch for batch, _ in parts]), TOLERANCE, counts, polish=len(asked) == 1
+        Batch.stack([batch for batch, _ in parts]), TOLERANCE, counts, len(asked) == 1, baseline
     )
 
 

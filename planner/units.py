@@ -22,7 +22,9 @@ _FLOP_PREFIX = {
 _SECONDS = {"": 1.0, "S": 1.0, "SECOND": 1.0, "MINUTE": 60.0, "HOUR": 3600.0, "DAY": 86400.0,
             "YEAR": 365.25 * 86400.0}  # fmt: skip
 
-_NUMBER = r"(?P<number>[-+]?(?:\d[\d_,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?(?:inf(?:inity)?|nan))"
+_NUMBER = (
+    r"(?P<number>[-+]?(?:\d[\d_,]*(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?|[-+]?(?:inf(?:inity)?|nan))"
+)
 _COUNT = re.compile(
     _NUMBER + r"\s*(?P<suffix>[A-Za-z]*?)\s*(?P<unit>params?|parameters?|tokens?|tok)?$", re.I
 )
@@ -41,11 +43,20 @@ MOST_POINTS = 100_000
 _LARGEST = 1e60  # far beyond any budget; guards against 1e300 turning into overflow later
 
 
+_LONGEST = 200  # characters of a quantity; what is longer is a mistake, and slow to look at
+
+
+def _short(text: str, what: str) -> str:
+    if len(text) > _LONGEST:
+        raise QuantityError(f"{_say(what)} has {len(text):,} characters; write it like 1e21 or 1B.")
+    return text
+
+
 def parse_count(text: str | float, what: str = "quantity") -> float:
     """Parameters or tokens: ``1B`` -> 1e9. Raises QuantityError unless finite and positive."""
     if not isinstance(text, str):
         return check_positive(text, what)
-    match = _COUNT.fullmatch(text.strip())
+    match = _COUNT.fullmatch(_short(text, what).strip())
     suffix = match["suffix"].upper() if match else None
     suffix = _WORDS.get(suffix, suffix) if suffix is not None else None
     if match is None or suffix not in _SUFFIX:
@@ -64,7 +75,7 @@ def parse_flops(text: str | float, what: str = "budget") -> float:
     """
     if not isinstance(text, str):
         return check_positive(text, what)
-    stripped = text.strip()
+    stripped = _short(text, what).strip()
     if (hardware := parse_hardware(stripped)) is not None:
         return check_positive(hardware.flops, what, text)
     match = _FLOPS.fullmatch(stripped)

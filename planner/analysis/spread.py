@@ -14,10 +14,12 @@ import numpy as np
 from coefficients import CoefficientSet, draws
 from planner.analysis.compare import Comparison, Crossover, CrossoverSpread, Curve, Spread
 from planner.optimise.batch import Array
+from planner.problem import Problem
 from planner.uncertainty import interval, reoptimise
 
 DRAWS = 48
-BUDGETS = 25  # along a range; crossings between them are interpolated in the log of the budget
+BUDGETS = 25  # along a range
+NEAR, STEPS = 3.0, 13  # about a crossover, between which the draws' own are interpolated
 
 
 def with_spread(
@@ -46,22 +48,39 @@ def _spread(
     take = np.unique(np.linspace(0, each.budgets.size - 1, BUDGETS).round().astype(int))
     budgets = each.budgets[take]
     problem = each.problem.with_charges(*curve.charges)
-    many = reoptimise([replace(problem, budget=float(b)) for b in budgets], laws)
-    count = np.size(laws.supervised.A)
-    with np.errstate(invalid="ignore"):
-        difference = many.cross_entropy - many.supervised_cross_entropy
-    table = difference.reshape(budgets.size, count)
+    table = _differences(problem, budgets, laws)
     spans = [interval(row) if np.all(np.isfinite(row)) else None for row in table]
     return Spread(
         source=source,
-        draws=count,
+        draws=table.shape[1],
         budgets=budgets,
         low=np.array([np.nan if span is None else span.low for span in spans]),
         high=np.array([np.nan if span is None else span.high for span in spans]),
         probability=np.mean(table < 0, axis=1),
-        crossovers=tuple(_crossing(c, np.log(budgets), table) for c in curve.crossovers),
+        crossovers=tuple(
+            _crossing(c, *_with_neighbourhood(c, problem, budgets, table, laws))
+            for c in curve.crossovers
+        ),
         fixed=fixed,
     )
+
+
+def _differences(problem: Problem, budgets: Array, laws: CoefficientSet) -> Array:
+    """Distilled minus supervised loss, each draw's own optima, (budgets, draws)."""
+    many = reoptimise([replace(problem, budget=float(b)) for b in budgets], laws)
+    with np.errstate(invalid="ignore"):
+        difference = many.cross_entropy - many.supervised_cross_entropy
+    return np.asarray(difference.reshape(budgets.size, -1))
+
+
+def _with_neighbourhood(
+    found: Crossover, problem: Problem, budgets: Array, table: Array, laws: CoefficientSet
+) -> tuple[Array, Array]:
+    """Log budgets and differences, denser beside the crossover: steps of the range are too wide."""
+    near = found.budget * np.geomspace(1 / NEAR, NEAR, STEPS)
+    x = np.log(np.concatenate([budgets, near]))
+    order = np.argsort(x, kind="stable")
+    return x[order], np.concatenate([table, _differences(problem, near, laws)])[order]
 
 
 def _crossing(found: Crossover, x: Array, table: Array) -> CrossoverSpread:

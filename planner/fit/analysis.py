@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
+from planner import units
 from planner.fit.bootstrap import Bootstrap
 from planner.fit.estimate import Fit
 from planner.fit.identify import Unidentified, unidentified
@@ -29,6 +32,10 @@ from planner.fit.judge import (
 from planner.fit.runs import Runs
 
 _INFLUENCE_SHARE = 0.25  # more outliers than this share of the runs are a trend, not outliers
+
+MISFIT = 0.05  # mean error above which a law does not describe runs; training noise is below 1%
+ONE_SIDED = 1.5  # a size's mean error over that of all runs, if all its errors have one sign
+BELOW_TEACHER = 0.05  # measured students beat their teachers by 1%, and no more
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,7 @@ class Analysis:
                 "The fit stopped before it converged (largest gradient "
                 f"{point.gradient_norm:.2g}); do not use it before you know why."
             )
+        found += self._misfit_remarks()
         if point.agreeing < 0.05:
             found.append(
                 f"Only {point.agreeing:.0%} of {point.starts} starts reached this optimum: there "
@@ -70,6 +78,33 @@ class Analysis:
             found.append(f"{1 - self.boot.converged:.1%} of the resamples did not converge.")
         found += self._outlier_remarks()
         return tuple(found)
+
+    def _misfit_remarks(self) -> list[str]:
+        """Where the law as a whole does not describe the runs."""
+        rows, found = self.point.task.rows, []
+        errors = np.expm1(self.point.residuals[: len(rows)])
+        if (mean := float(np.abs(errors).mean())) > MISFIT:
+            found.append(
+                f"The law misses these runs by {mean:.1%} on average: it does not describe them; "
+                "check units, columns and the tokenizer before you use it."
+            )
+        for size in np.unique(rows.parameters):
+            own = errors[rows.parameters == size]
+            sided = abs(float(np.sign(own).sum())) == own.size >= 8
+            if sided and abs(float(own.mean())) > ONE_SIDED * mean:
+                found.append(
+                    f"All {own.size} runs of {units.format_count(float(size))} lie on one side of "
+                    f"the law ({own.mean():+.2%} on average): the form misses that size, and "
+                    "intervals do not know it."
+                )
+        if rows.teacher_loss is not None:
+            below = int(np.sum(rows.loss < rows.teacher_loss * (1 - BELOW_TEACHER)))
+            if below:
+                found.append(
+                    f"{below} student(s) beat their teacher by over {BELOW_TEACHER:.0%}, which "
+                    "Eq. 8 cannot describe; are the two losses' columns the right way round?"
+                )
+        return found
 
     def _outlier_remarks(self) -> list[str]:
         if not self.outliers:

@@ -7,6 +7,7 @@ import os
 import zipfile
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from laws._types import Array
-from planner.errors import ProblemError
+from planner.errors import PlannerError, ProblemError
 from planner.fit.estimate import Fit, bound_mask, coefficient_draws, solve
 from planner.fit.rows import Rows
 
@@ -69,6 +70,8 @@ def bootstrap(
     partial: a file that keeps finished chunks, so that an interrupted bootstrap goes on where it
     stopped; it is removed at the end.
     """
+    if seed < 0:
+        raise ProblemError(f"the seed is {seed}; give a whole number from 0.")
     if resamples < 2:
         raise ProblemError(f"a bootstrap needs at least 2 resamples, not {resamples}.")
     weights = resample_weights(point, resamples, seed, by)
@@ -150,8 +153,29 @@ def save_arrays(path: Path, **arrays: Array | NDArray[np.bool_] | str) -> None:
             plain: dict[str, Any] = {name: np.asarray(value) for name, value in arrays.items()}
             np.savez(stream, **plain)
         os.replace(beside, path)
+    except OSError as error:
+        raise _unwritable(path, error) from error
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+
+
+def _unwritable(path: Path, error: OSError) -> PlannerError:
+    reason = (error.strerror or str(error)).lower()
+    return PlannerError(f"'{path}' cannot be written: {reason}; choose another place or make room.")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file in one go, as `save_arrays` does."""
+    beside = path.with_name(path.name + ".writing")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        os.replace(beside, path)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    finally:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
 
 
 def _key(point: Fit, weights: NDArray[np.int16]) -> str:

@@ -56,6 +56,12 @@ class Task:
             for name in names:
                 if name not in known:
                     raise ProblemError(f"{wish} {name}: unknown; known: {', '.join(known)}.")
+            for name in names:
+                if name in self.form.fixed:
+                    raise ProblemError(
+                        f"{wish} {name}: law {self.form.name} is the form that holds {name} at "
+                        f"{self.form.fixed[name]:g}; leave it out, or fit --law supervised."
+                    )
         for name, value in self.fixed.items():
             if name in self.bounds:
                 raise ProblemError(f"{name} is both fixed and bounded; keep one.")
@@ -87,6 +93,11 @@ class Task:
     def free(self) -> tuple[str, ...]:
         """Coefficients that are fitted."""
         return tuple(name for name in self.coefficients if name not in self.held)
+
+    def require_free(self) -> None:
+        """ProblemError where every coefficient is held."""
+        if not self.free:
+            raise ProblemError("every coefficient is held; leave at least one free to fit.")
 
     @property
     def observed(self) -> Array:

@@ -15,6 +15,7 @@ from planner.fit.build import Task
 from planner.fit.coordinates import SUPERVISED, SUPERVISED_PREFIX, natural
 from planner.fit.model import Model
 from planner.fit.objective import PROTOCOLS, Protocol, scaled_objective
+from planner.fit.rows import Rows
 from planner.fit.solver import Solution, minimise, stages
 from planner.fit.starts import around, encode, scaled, starts
 
@@ -209,6 +210,10 @@ def bound_mask(model: Model, theta: Array) -> NDArray[np.bool_]:
 
 
 def _enough(task: Task) -> None:
+    task.require_free()
+    _enough_places(task.rows, task.free, "")
+    if task.supervised_rows is not None:
+        _enough_places(task.supervised_rows, task.free, SUPERVISED_PREFIX)
     runs = {"runs": (len(task.rows), len([n for n in task.free if "." not in n]))}
     if task.supervised_rows is not None:
         own = len([n for n in task.free if n.startswith(SUPERVISED_PREFIX)])
@@ -218,4 +223,19 @@ def _enough(task: Task) -> None:
             raise PlannerError(
                 f"{have} {what} cannot determine {need} coefficients; add runs (at least "
                 f"{need + 1}, better {5 * need}) or hold coefficients with --fix."
+            )
+
+
+def _enough_places(rows: Rows, free: tuple[str, ...], prefix: str) -> None:
+    """Runs of one size say nothing of alpha, and runs of one token count nothing of beta: a fit
+    would carry on with wherever the coefficient began, and call it certain."""
+    kind = "supervised runs" if prefix else "runs"
+    for name, values, what in (
+        ("alpha", rows.parameters, "size"),
+        ("beta", rows.tokens, "number of tokens"),
+    ):
+        if prefix + name in free and np.ptp(np.log(values)) < 1e-3:
+            raise PlannerError(
+                f"all {kind} have one {what}, so nothing tells {prefix}{name}; add runs of another "
+                f"{what}, or hold it with --fix {prefix}{name}=VALUE."
             )

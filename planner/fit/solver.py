@@ -22,6 +22,7 @@ from planner.fit.objective import huber
 _LAM = (1e-4, 1e10)
 _RIDGE = 1e-11
 _LONGEST = 3.0  # largest move of a coordinate in one step (a factor of 20 in a coefficient)
+_NOTHING = 1e-200  # curvature whose scale would overflow
 _FLAT = 1e-30  # share of the largest curvature below which a coordinate moves no prediction
 
 
@@ -170,7 +171,7 @@ def _step(
     movable = _movable(model, theta, gradient, free)
     # A coordinate without influence would ask for an endless step, and hold up all the others.
     own = np.einsum("bii->bi", matrix)
-    movable &= own > _FLAT * own.max(axis=1, keepdims=True)
+    movable &= own > np.maximum(_FLAT * own.max(axis=1, keepdims=True), _NOTHING)
     step = _newton(matrix, gradient, movable, lam)
     # A coordinate on its bound that the others would push outward stays, and they make do without.
     at_low, at_high = theta <= model.lower, theta >= model.upper

@@ -6,7 +6,6 @@ The same fit writes the same bytes. Both files appear whole or not at all, the d
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -20,7 +19,7 @@ from coefficients import CoefficientSet, Domain
 from laws import Family, ForwardFlops
 from laws.flops import parameters_per_layer_width
 from planner.errors import PlannerError
-from planner.fit.bootstrap import Bootstrap, save_arrays
+from planner.fit.bootstrap import Bootstrap, save_arrays, write_text
 from planner.fit.coordinates import SUPERVISED, SUPERVISED_PREFIX
 from planner.fit.estimate import Fit
 from planner.fit.identify import Unidentified
@@ -60,12 +59,7 @@ def write(
         save_arrays(draws, **_draw_arrays(point, boot))
         written = (path, draws)
     text = document(path.stem, point, boot, open_ones, provenance, draws)
-    beside = path.with_name(path.name + ".writing")
-    try:
-        beside.write_text(text, encoding="utf-8")
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+    write_text(path, text)
     return written
 
 
@@ -167,7 +161,10 @@ def _source(
         "mean_absolute_relative_error": float(f"{np.abs(np.expm1(point.residuals)).mean():.6g}"),
         "worst_relative_error": float(f"{np.abs(np.expm1(point.residuals)).max():.6g}"),
         "runs": len(point.task.rows),
+        "converged": point.converged,
     }
+    if boot is not None:
+        found["resamples_converged"] = float(f"{boot.converged:.4g}")
     if point.task.supervised_rows is not None:
         found["supervised_runs"] = len(point.task.supervised_rows)
     for key, data in (("data", provenance.data), ("supervised_data", provenance.supervised_data)):
@@ -292,6 +289,8 @@ def _pairs(table: Mapping[str, Any]) -> list[str]:
 
 
 def _any(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, str):
         return _text(value)
     if isinstance(value, list | tuple):

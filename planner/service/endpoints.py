@@ -55,7 +55,8 @@ class Endpoint:
                 f"format '{name}' is not known; known: {', '.join(self.formats)}.",
             )
         width = query.get("width", "100")
-        if not width.isascii() or not width.isdigit() or not 40 <= int(width[:6]) <= 400:
+        sound = len(width) <= 3 and width.isascii() and width.isdigit()
+        if not sound or not 40 <= int(width) <= 400:
             raise refuse(422, "quantity", f"width is '{width}'; give 40 to 400 columns.")
         return {
             "format": name,

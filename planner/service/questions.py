@@ -205,6 +205,8 @@ def sweep(body: bytes, _: Options, __: Any) -> Reply:
     if own["budget"] is None:
         raise ProblemError("a budget is missing; give FLOPs like 1e21, or a range 1e19:1e26:50.")
     budgets = _values(own["budget"], units.parse_flops, "budget")
+    if not budgets:
+        raise ProblemError("the list of budgets is empty; give FLOPs like 1e21.")
     sizes: tuple[float | None, ...] = (None,)
     if own["students"] is not None:
         sizes = _values(own["students"], units.parse_count, "student")

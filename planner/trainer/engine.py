@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -39,6 +40,12 @@ class Machine:
     checkpoint_every: int | None = None
     deterministic: bool = False
     peak: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("microbatch", "checkpoint_every"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise PlannerError(f"{name} must be at least 1, not {value}")
 
 
 class Engine:
@@ -126,18 +133,15 @@ class Engine:
 
 @contextmanager
 def open_engine(machine: Machine) -> Iterator[Engine]:
-    """An engine, inside a process group if `torchrun` started this process."""
+    """An engine, inside the process group if `torchrun` started this process."""
     engine = Engine(machine)
     if machine.compile:
         torch.compiler.reset()  # else the models of earlier runs use up the limit of recompilations
-    ours = engine.world > 1 and not dist.is_initialized()
-    if ours:
+    if engine.world > 1 and not dist.is_initialized():
+        # one group as long as the process lives: a second would meet the first one's keys
         dist.init_process_group("nccl" if engine.device.type == "cuda" else "gloo")
-    try:
-        yield engine
-    finally:
-        if ours:
-            dist.destroy_process_group()
+        atexit.register(dist.destroy_process_group)
+    yield engine
 
 
 def unwrap(model: nn.Module) -> Decoder:

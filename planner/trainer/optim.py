@@ -11,11 +11,12 @@ a learning rate of 1e-2.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import cos, pi
+from math import cos, isfinite, pi
 from typing import Any
 
 import torch
 
+from planner.errors import PlannerError
 from planner.trainer.model import Decoder
 
 
@@ -40,6 +41,16 @@ class Hyper:
     clip: float = 1.0
     z_loss: float = 1e-4
     max_epochs: float = 4.0
+
+    def __post_init__(self) -> None:
+        if self.batch < 1:
+            raise PlannerError(f"a batch needs at least one sequence, not {self.batch}")
+        for name in ("learning_rate", "d_base", "max_epochs", "clip"):
+            value = getattr(self, name)
+            if not (isfinite(value) and value > 0):
+                raise PlannerError(f"{name} must be a positive, finite number, not {value}")
+        if self.warmup_steps is not None and self.warmup_steps < 0:
+            raise PlannerError(f"warm-up steps cannot be negative ({self.warmup_steps})")
 
     def warmup(self, steps: int) -> int:
         """Warm-up steps of a run of this length."""

@@ -181,8 +181,9 @@ class _Run:
     def finish(self) -> RunRecord:
         """Take the remaining steps, then measure and write the results."""
         clock = self._loop()
-        measures = self._measure()
+        # before measuring: a sharded model's forward pass leaves its root in compute precision
         tensors = checkpoint.gather(self.decoder, self.optimizer)
+        measures = self._measure()
         result = self._record(measures, clock)
         if self.engine.main:
             about = {

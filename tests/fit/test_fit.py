@@ -157,3 +157,20 @@ def test_huber_is_continuous_and_scaled_objective_is_minimal() -> None:
             here = huber(residual / scale, delta).sum() + 50 * np.log(scale)
             assert other > here
         assert np.isfinite(value)
+
+
+def test_coefficients_that_a_form_holds_cannot_be_wished_for() -> None:
+    """A Hoffmann law has gamma = 1; another value would be lost in the file."""
+    with pytest.raises(ProblemError, match="holds gamma at 1"):
+        Task(FORMS["hoffmann"], supervised(), fixed={"gamma": 2.0})
+    with pytest.raises(ProblemError, match="holds E at 0"):
+        Task(FORMS["kaplan"], supervised(), bounds={"E": (1.0, 2.0)})
+
+
+@pytest.mark.parametrize(("name", "column"), [("alpha", "parameters"), ("beta", "tokens")])
+def test_runs_of_one_size_or_length_are_refused(name: str, column: str) -> None:
+    """They say nothing of an exponent, unless it is held."""
+    rows = replace(supervised(), **{column: np.full(120, 1e9)})
+    with pytest.raises(PlannerError, match=f"nothing tells {name}"):
+        fit(Task(FORMS["hoffmann"], rows))
+    assert fit(Task(FORMS["hoffmann"], rows, fixed={name: 0.3})).values[name] == 0.3

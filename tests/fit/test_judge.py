@@ -118,3 +118,17 @@ def test_pictures(judged: Analysis, tmp_path: Path) -> None:
     draw(analyse(point, judgement=False), tmp_path / "fit.png")
     assert (tmp_path / "fit.svg").read_text(encoding="utf-8").count("Profile of") >= 1
     assert (tmp_path / "fit.png").stat().st_size > 10_000
+
+
+def test_a_law_that_does_not_describe_the_runs_is_said() -> None:
+    """Swapped loss columns: a large error, sizes on one side, students far below their teachers."""
+    runs = distillations()
+    assert runs.teacher_loss is not None
+    swapped = replace(runs, loss=runs.teacher_loss, teacher_loss=runs.loss)
+    law = load().supervised
+    said = " ".join(analyse(fit(Task(FORMS["distillation"], swapped, law)), None, None).remarks)
+    sound = " ".join(analyse(fit(Task(FORMS["distillation"], runs, law)), None, None).remarks)
+    assert "beat their teacher" in said
+    assert "on average" in said
+    assert "beat their teacher" not in sound
+    assert "does not describe" not in sound

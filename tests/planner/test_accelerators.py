@@ -41,6 +41,10 @@ def test_other_budgets_are_left_to_the_units(text: str) -> None:
         ("64xH100*14d@400%", "between 0 and 1"),
         ("64xH100*14d@0%", "between 0 and 1"),
         ("0xH100*14d", "positive"),
+        ("64xH100*1.2.3d", "not a number"),
+        ("64xH100*14d@.", "not a number"),
+        ("_xH100*14d", "not a number"),
+        ("9" * 20_000, "20,000 characters"),
     ],
 )
 def test_bad_hardware_is_refused_in_a_sentence(text: str, says: str) -> None:

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from coefficients import draws
-from planner import PlannerError, Problem, load_coefficients, optimum, solve
+from coefficients import draws, load
+from planner import PlannerError, Problem, load_coefficients, optimum, solve, solve_many
 from planner.uncertainty import interval, recipe_losses, reoptimise
 
 REFIT = load_coefficients("busbridge2025-refit")
@@ -134,3 +134,25 @@ def test_interval_is_central() -> None:
     found = interval(np.arange(1001.0))
 
     assert (found.low, found.median, found.high) == pytest.approx((50.0, 500.0, 950.0))
+
+
+def test_the_baseline_of_every_answer_is_the_same_inside_the_domain() -> None:
+    """Verdict, arrays and draws compare with one supervised model, which the domain leaves free."""
+    problem = Problem(1e22, 1e9, 0.0, 0.0, stay_in_domain=True, coefficients="busbridge2025-refit")
+    plan = solve(problem)
+    found = plan.uncertainty
+    assert found is not None
+    alone = plan.supervised.model.cross_entropy
+    difference = plan.recipe.student.cross_entropy - alone
+    assert found.supervised.low <= alone <= found.supervised.high
+    assert found.difference.low <= difference <= found.difference.high
+    assert solve_many([problem]).supervised_cross_entropy[0] == pytest.approx(alone, rel=1e-12)
+
+
+def test_a_set_whose_fit_did_not_converge_warns() -> None:
+    """The file says it, and so does every plan."""
+    shipped = load("busbridge2025")
+    source = replace(shipped.source, details={**shipped.source.details, "converged": False})
+    warned = solve(Problem(1e21, 1e9), replace(shipped, source=source)).warnings
+    assert [each.code for each in warned].count("fit-not-converged") == 1
+    assert all(each.code != "fit-not-converged" for each in solve(Problem(1e21, 1e9)).warnings)

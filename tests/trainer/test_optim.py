@@ -8,6 +8,7 @@ from math import prod
 import pytest
 import torch
 
+from planner.errors import PlannerError
 from planner.trainer.loss import LinearLoss
 from planner.trainer.model import Config, build
 from planner.trainer.optim import Hyper, make_optimizer, set_rate
@@ -88,3 +89,12 @@ def features(model: torch.nn.Module, tokens: torch.Tensor) -> torch.Tensor:
     with torch.no_grad():
         x = model.embedding[tokens] * model.config.d_model**0.5
         return block(x, model.cos[:16], model.sin[:16]) - x
+
+
+@pytest.mark.parametrize(
+    "given", [{"batch": -1}, {"learning_rate": 0.0}, {"d_base": 0}, {"max_epochs": float("nan")}]
+)
+def test_absurd_settings_are_refused(given: dict[str, float]) -> None:
+    """They would train backwards, or for ever, and call it done."""
+    with pytest.raises(PlannerError):
+        Hyper(**given)  # type: ignore[arg-type]

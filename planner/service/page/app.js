@@ -42,13 +42,14 @@ function run() {
   // The curves hold every budget and the map every student: ask only when they change.
   const { budget, ...rest } = body;
   const key = JSON.stringify(rest);
+  surroundings.abort(); // a late answer to an earlier question must not replace these charts
   if (key === drawn && within(budget)) return;
-  surroundings.abort();
   surroundings = new AbortController();
   const started = key;
   const grid = body.student ? {} : { budgets: 28 }; // planning the size too takes longer
   explore({ ...body, ...grid, parts: ["curves", "map"] }, surroundings.signal, (answer) => {
     drawn = started;
+    delete document.body.dataset.charts;
     latest = { ...latest, ...answer };
     drawSurroundings();
   });
@@ -63,6 +64,10 @@ async function explore(body, signal, show) {
     const problem = error instanceof Refused ? error.problem
       : { detail: "The server does not answer; the last plan is shown.", code: "unreachable-server" };
     if (body.parts.includes("plan")) showProblem(problem);
+    else {
+      drawn = ""; // ask again with the next change; until then the charts answer another question
+      document.body.dataset.charts = "stale";
+    }
   }
 }
 
