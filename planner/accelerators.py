@@ -95,11 +95,19 @@ class Hardware:
 
 
 _TIME = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
+_WORDS = {
+    "s": ("sec", "secs", "second", "seconds"),
+    "m": ("min", "mins", "minute", "minutes"),
+    "h": ("hr", "hrs", "hour", "hours"),
+    "d": ("day", "days"),
+    "w": ("wk", "wks", "week", "weeks"),
+}
 _DEVICE = r"(?P<device>[A-Za-z][A-Za-z0-9 ]*?)"
 _SHARE = r"(?:\s*@\s*(?P<share>[\d.]+)\s*(?P<percent>%?))?"
 _NUMBER = r"(?P<count>[\d_.]+(?:e\d+)?)"
 _DEVICES_TIME = re.compile(
-    rf"{_NUMBER}\s*[x×]\s*{_DEVICE}\s*[*·]\s*(?P<time>[\d.]+)\s*(?P<unit>[smhdw])\w*{_SHARE}", re.I
+    rf"{_NUMBER}\s*[x×]\s*{_DEVICE}\s*[*·]\s*(?P<time>[\d.]+)\s*(?P<unit>[a-z]+)\s*{_SHARE}",
+    re.I,
 )
 _DEVICE_HOURS = re.compile(
     rf"{_NUMBER}\s*{_DEVICE}[-\s](?P<unit>hour|day)s?{_SHARE}", re.I
@@ -115,7 +123,7 @@ def parse_hardware(text: str) -> Hardware | None:
     if match is None or match["device"].upper().endswith(("FLOP", "FLOPS")):
         return None
     given = match.groupdict()
-    seconds = _float(given.get("time") or "1", text) * _TIME[given["unit"][0].lower()]
+    seconds = _float(given.get("time") or "1", text) * _unit(given["unit"], text)
     share = UTILISATION
     if given["share"] is not None:
         share = _float(given["share"], text) / (100.0 if given["percent"] else 1.0)
@@ -126,6 +134,16 @@ def parse_hardware(text: str) -> Hardware | None:
         )
     count = _float(given["count"].replace("_", ""), text)
     return Hardware(count, named(given["device"], text), seconds, share, given["share"] is None)
+
+
+def _unit(word: str, text: str) -> float:
+    """Seconds of a unit of time; a word that merely begins like one is refused."""
+    for name, seconds in _TIME.items():
+        if word.lower() in (name, *_WORDS[name]):
+            return seconds
+    raise QuantityError(
+        f"'{word}' in '{text}' is not a unit of time I know; write s, min, h, d or w."
+    )
 
 
 def _float(number: str, text: str) -> float:

@@ -15,6 +15,7 @@ DAY = 86400.0
     ("text", "flops"),
     [
         ("64xH100*14d", 64 * 989.4e12 * 14 * DAY * UTILISATION),
+        ("64 x H100 * 2 weeks", 64 * 989.4e12 * 14 * DAY * UTILISATION),
         ("64 x H100 * 14 days", 64 * 989.4e12 * 14 * DAY * UTILISATION),
         ("8xA100*36h@45%", 8 * 312e12 * 36 * 3600 * 0.45),
         ("2xH100 PCIe*3d@0.5", 2 * 756.5e12 * 3 * DAY * 0.5),
@@ -42,6 +43,8 @@ def test_other_budgets_are_left_to_the_units(text: str) -> None:
         ("64xH100*14d@0%", "between 0 and 1"),
         ("0xH100*14d", "positive"),
         ("64xH100*1.2.3d", "not a number"),
+        ("64xH100*3months", "not a unit of time"),
+        ("64xH100*3mo", "not a unit of time"),
         ("64xH100*14d@.", "not a number"),
         ("_xH100*14d", "not a number"),
         ("9" * 20_000, "20,000 characters"),
