@@ -41,8 +41,6 @@ MOST_POINTS = 100_000
 """Most points of one range: more is a mistake, or a job for a sweep."""
 
 _LARGEST = 1e60  # far beyond any budget; guards against 1e300 turning into overflow later
-
-
 _LONGEST = 200  # characters of a quantity; what is longer is a mistake, and slow to look at
 
 
@@ -104,10 +102,11 @@ def parse_plain(text: str | float, what: str) -> float:
 
 def parse_share(text: str | float, what: str = "share") -> float:
     """``0.5%`` or ``0.005``: a share above zero and at most one; raises QuantityError."""
-    written = text.strip() if isinstance(text, str) else text
-    percent = isinstance(written, str) and written.endswith("%")
+    number, whole = text, 1.0
+    if isinstance(text, str) and text.strip().endswith("%"):
+        number, whole = text.strip()[:-1], 100.0
     try:
-        value = float(written[:-1]) / 100.0 if percent else float(written)  # type: ignore[index]
+        value = float(number) / whole
     except (TypeError, ValueError):
         raise QuantityError(f"'{text}' is not a {what}; write it like 0.5% or 0.005.") from None
     if not 0 < value <= 1:

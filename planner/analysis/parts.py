@@ -6,13 +6,10 @@ fingerprint of the sweep they belong to. The finished file appears in one step; 
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import json
-import os
 import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +18,9 @@ from typing import Any
 from coefficients import CoefficientSet
 from planner.analysis.sweep import CHUNK, COLUMNS, Grid, Row, chunks, solve_chunk
 from planner.errors import PlannerError, require
-from planner.plots.files import FileError as FileError
-from planner.plots.files import check_folder as check_folder
-from planner.plots.files import check_suffix, write_whole
+from planner.files import FileError as FileError
+from planner.files import check_folder as check_folder
+from planner.files import check_suffix, whole, write_whole
 
 SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".parquet": "parquet"}
 FINGERPRINT = "sweep.sha256"
@@ -132,30 +129,18 @@ def _prepare(parts: Path, mark: str, restart: bool) -> None:
 
 
 def _join(files: Sequence[Path], target: Path, form: str) -> None:
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            if form == "parquet":
-                read = require("pyarrow.parquet", extra="data").read_table
-                with _parquet(file) as writer:
-                    for part in files:
-                        writer.write_table(read(part))
-            else:
-                if form == "csv":
-                    file.write((",".join(COLUMNS) + "\n").encode())
+    with whole(target) as file:
+        if form == "parquet":
+            read = require("pyarrow.parquet", extra="data").read_table
+            with _parquet(file) as writer:
                 for part in files:
-                    with part.open("rb") as source:
-                        shutil.copyfileobj(source, file)
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)
-        os.replace(name, target)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name)
-        raise
+                    writer.write_table(read(part))
+            return
+        if form == "csv":
+            file.write((",".join(COLUMNS) + "\n").encode())
+        for part in files:
+            with part.open("rb") as source:
+                shutil.copyfileobj(source, file)
 
 
 def _summary(rows: Sequence[Row]) -> dict[str, float]:

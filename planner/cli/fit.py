@@ -141,18 +141,14 @@ def _known(option: str, name: str, known: Any) -> None:
 
 
 def _target(output: str | None) -> Path | None:
-    import os
     from pathlib import Path
+
+    from planner.files import check_folder
 
     if output is None:
         return None
     path = Path(output)
     if path.suffix != ".toml":
         raise PlannerError(f"--output '{output}' must end in .toml: it is a coefficient file.")
-    if path.is_dir():
-        raise PlannerError(f"--output '{output}' is a folder; name a file that ends in .toml.")
-    if not path.parent.is_dir():
-        raise PlannerError(f"--output '{output}': the folder '{path.parent}' does not exist.")
-    if not os.access(path.parent, os.W_OK):
-        raise PlannerError(f"--output '{output}': nothing can be written in '{path.parent}'.")
+    check_folder(path)
     return path

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import zipfile
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from laws._types import Array
-from planner.errors import PlannerError, ProblemError
+from planner.errors import ProblemError
+from planner.files import write_whole
 from planner.fit.estimate import Fit, bound_mask, coefficient_draws, solve
 from planner.fit.rows import Rows
 
@@ -147,35 +148,10 @@ def group_labels(rows: Rows, by: str) -> NDArray[np.int64]:
 
 def save_arrays(path: Path, **arrays: Array | NDArray[np.bool_] | str) -> None:
     """Write an .npz file in one go: readers see the old file or the new one, never half."""
-    beside = path.with_name(path.name + ".writing")
-    try:
-        with beside.open("wb") as stream:
-            plain: dict[str, Any] = {name: np.asarray(value) for name, value in arrays.items()}
-            np.savez(stream, **plain)
-        os.replace(beside, path)
-    except OSError as error:
-        raise _unwritable(path, error) from error
-    finally:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
-
-
-def _unwritable(path: Path, error: OSError) -> PlannerError:
-    reason = (error.strerror or str(error)).lower()
-    return PlannerError(f"'{path}' cannot be written: {reason}; choose another place or make room.")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file in one go, as `save_arrays` does."""
-    beside = path.with_name(path.name + ".writing")
-    try:
-        beside.write_text(text, encoding="utf-8")
-        os.replace(beside, path)
-    except OSError as error:
-        raise _unwritable(path, error) from error
-    finally:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
+    content = io.BytesIO()
+    plain: dict[str, Any] = {name: np.asarray(value) for name, value in arrays.items()}
+    np.savez(content, **plain)
+    write_whole(path, content.getvalue())
 
 
 def _key(point: Fit, weights: NDArray[np.int16]) -> str:

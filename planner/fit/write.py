@@ -19,7 +19,8 @@ from coefficients import CoefficientSet, Domain
 from laws import Family, ForwardFlops
 from laws.flops import parameters_per_layer_width
 from planner.errors import PlannerError
-from planner.fit.bootstrap import Bootstrap, save_arrays, write_text
+from planner.files import write_whole
+from planner.fit.bootstrap import Bootstrap, save_arrays
 from planner.fit.coordinates import SUPERVISED, SUPERVISED_PREFIX
 from planner.fit.estimate import Fit
 from planner.fit.identify import Unidentified
@@ -59,7 +60,7 @@ def write(
         save_arrays(draws, **_draw_arrays(point, boot))
         written = (path, draws)
     text = document(path.stem, point, boot, open_ones, provenance, draws)
-    write_text(path, text)
+    write_whole(path, text)
     return written
 
 

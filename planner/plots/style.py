@@ -26,7 +26,7 @@ import numpy as np
 
 from planner import units
 from planner.errors import require
-from planner.plots.files import check_folder, check_suffix, write_whole
+from planner.files import check_folder, check_suffix, write_whole
 
 SUFFIXES = (".png", ".svg", ".pdf", ".html")
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from planner.files import write_whole
 from planner.plots import style
 from planner.plots import validation as picture
-from planner.plots.files import write_whole
 from planner.reports import sheet as sheets
 from planner.reports import validation as report
 

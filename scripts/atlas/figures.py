@@ -16,8 +16,8 @@ from atlas import curves, maps, sizes
 from atlas.claims import TABLE_13
 from atlas.data import Atlas
 from atlas.picture import Picture, to_csv
+from planner.files import write_whole
 from planner.plots import style
-from planner.plots.files import write_whole
 
 
 def _table_13(atlas: Atlas) -> Picture:

@@ -10,8 +10,8 @@ from atlas.claims import AGREES, DIFFERS, PART, Claim
 from atlas.data import Atlas
 from atlas.figures import Shown
 from atlas.picture import to_csv
+from planner.files import write_whole
 from planner.plots import style
-from planner.plots.files import write_whole
 
 VERDICTS = (AGREES, PART, DIFFERS)
 _CLASSES = {AGREES: "agrees", PART: "part", DIFFERS: "differs"}

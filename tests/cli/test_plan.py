@@ -222,7 +222,8 @@ def test_a_failed_write_keeps_the_old_file(
 
     assert result.exit_code == 2
     assert result.stderr == (
-        f"Error: Cannot write '{path}': no space left on device; choose another path.\n"
+        f"Error: Cannot write '{path}': no space left on device; choose another path or make "
+        "room.\n"
     )
     assert path.read_text() == "old"
     assert [each.name for each in tmp_path.iterdir()] == ["plan.json"]
@@ -399,3 +400,27 @@ def test_commands_are_imported_when_used() -> None:
 
     assert result.stderr == "['planner.cli.schema']\n"
     assert len(COMMANDS) > 1
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--min-student-size", "1B", "--max-student-size", "1.1B"], "No buildable student"),
+        (
+            ["--student", "1B", "--min-teacher-size", "1B", "--max-teacher-size", "1.1B"],
+            "No buildable teacher",
+        ),
+    ],
+)
+def test_bounds_between_two_buildable_sizes_are_answered(words: list[str], says: str) -> None:
+    """Rounding to a size that is not there is a sentence, not a traceback."""
+    found = run(["--budget", "1e21", "--round-to-architecture", *words])
+    assert found.exit_code == 2
+    assert says in found.output
+
+
+def test_a_small_largest_teacher_plans_without_noise() -> None:
+    """The inner problem's ends may be infinite; numpy's doubts are no user's business."""
+    found = run([*QUESTION, "--max-teacher-size", "100M", "--quiet"])
+    assert found.exit_code == 0
+    assert "Warning" not in found.stderr

@@ -12,6 +12,7 @@ import jsonschema
 import pytest
 import tomli
 from hypothesis import given, settings
+from rich.cells import cell_len
 
 from planner.problem import Problem
 from planner.reports import FORMATS, Screen
@@ -103,7 +104,7 @@ def test_reports_for_people_take_any_plan(plan: Plan) -> None:
     """Strange names and missing numbers break no table, and no text becomes markup."""
     for width in (60, 100, 140):
         table = FORMATS["table"].render(plan, Screen(width))
-        assert max(map(len, table.splitlines())) <= width
+        assert max(map(cell_len, table.splitlines())) <= width
     assert FORMATS["markdown"].render(plan).startswith("## Plan for")
     assert to_html(plan).count("<script") == 0
     assert repr(plan).startswith("Plan for")

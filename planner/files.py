@@ -1,11 +1,14 @@
-"""Files written whole or not at all, for pictures and tables of bytes."""
+"""Files written whole or not at all, and places where none can be refused before the work."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from planner.errors import PlannerError
 
@@ -42,26 +45,38 @@ def check_folder(path: str | Path) -> Path:
     return target
 
 
-def write_whole(path: str | Path, content: bytes | str) -> None:
-    """Put `content` at `path`; an existing file is replaced only by a complete one."""
+@contextlib.contextmanager
+def whole(path: str | Path) -> Iterator[IO[bytes]]:
+    """A file to write that takes `path`'s place at the end; after any failure `path` is as it was.
+
+    Raises FileError where it cannot be written.
+    """
     target = check_folder(path)
-    data = content.encode("utf-8") if isinstance(content, str) else content
     try:
+        mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o666 & ~_umask()
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(data)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
-            os.chmod(name, 0o666 & ~_umask())
+            os.chmod(name, mode)
             os.replace(name, target)
         except BaseException:
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):
                 os.unlink(name)
             raise
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise FileError(f"cannot write '{path}': {reason}; choose another path.") from error
+        raise FileError(
+            f"cannot write '{path}': {reason}; choose another path or make room."
+        ) from error
+
+
+def write_whole(path: str | Path, content: bytes | str) -> None:
+    """Put `content` at `path`; an existing file is replaced only by a complete one."""
+    with whole(path) as file:
+        file.write(content.encode("utf-8") if isinstance(content, str) else content)
 
 
 def _umask() -> int:
