@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @model_options
 @click.option("--teacher-layers", type=int, help="Layers of the teacher; the model's unless given.")
 @click.option("--vocabulary", type=int, help="Entries of the vocabulary.")
-@click.option("--batch", type=int, help="Sequences per step.")
+@click.option("--batch", type=click.IntRange(1), help="Sequences per step.")
 @click.option("--seconds", default=10.0, show_default=True, help="Time for each measurement.")
 @machine_options
 @output_options(("table", "json"))

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 @data_options
 @click.option("--context", type=int, help="Tokens per sequence; the teacher's own unless given.")
 @click.option("--max-tokens", metavar="N", help="Held-out tokens to measure on; all unless given.")
-@click.option("--batch", type=int, default=8, show_default=True, help="Sequences at a time.")
+@click.option(
+    "--batch", type=click.IntRange(1), default=8, show_default=True, help="Sequences at a time."
+)
 @machine_options
 @output_options(("table", "json"))
 def command(

@@ -75,7 +75,7 @@ machine_options = _options(
     click.option("--checkpoint-every", type=int, metavar="STEPS"),
     click.option("--deterministic", is_flag=True, help="Deterministic kernels only."),
     click.option("--peak", metavar="FLOPS", help="FLOP/s of a device not in the catalogue."),
-    click.option("--threads", type=int, help="CPU threads."),
+    click.option("--threads", type=click.IntRange(1), help="CPU threads."),
 )
 
 
@@ -104,7 +104,7 @@ machine_options = _options(
 @click.option("--d-base", type=int, help="Width from which hidden learning rates fall.")
 @click.option("--warmup-steps", type=int)
 @click.option("--max-epochs", type=float, help="Most repeats of the data; 4 unless given.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @machine_options
 @click.option("--tensorboard", type=click.Path(path_type=Path), help="Folder for TensorBoard.")
 @click.option("--wandb", metavar="PROJECT", help="Log to Weights & Biases.")

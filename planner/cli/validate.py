@@ -40,7 +40,9 @@ TIERS = ("smoke", "quick", "default", "seeds")
 @click.option("--field", default="text", show_default=True, help="Column that holds the text.")
 @click.option("--output", type=click.Path(), default="runs/validate", metavar="DIR",
               show_default=True, help="Folder of runs and report; resumed if begun.")  # fmt: skip
-@click.option("--seed", type=int, default=0, show_default=True, help="First seed of all runs.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="First seed of all runs."
+)
 @click.option("--workers", type=click.Choice(["local", "ray"]), default="local", show_default=True,
               help="Where runs are trained: this machine's cores, or a Ray cluster.")  # fmt: skip
 @click.option("--device", help="cpu or cuda; a GPU where there is one unless given.")

@@ -102,11 +102,11 @@ def _pieces(text: str) -> Iterator[str]:
 
 
 def _json_lines(path: Path, field: str) -> Iterator[str]:
-    with path.open(encoding="utf-8") as file:
+    with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             if line.strip():
                 try:
-                    yield _text(json.loads(line), field)
+                    yield _text(json.loads(line.decode("utf-8")), field)
                 except (ValueError, KeyError, TypeError) as error:
                     raise PlannerError(
                         f"line {number} of {path} is not a JSON object with the text in {field!r}: "

@@ -56,6 +56,10 @@ class DataSpec:
     max_documents: int | None = None
     validation_share: float = 0.04
 
+    def __post_init__(self) -> None:
+        if self.max_documents is not None and self.max_documents < 1:
+            raise PlannerError(f"max_documents must be at least 1, not {self.max_documents}")
+
     def split_of(self, document: str) -> str:
         """The split of a document, from a hash of its text alone."""
         digest = hashlib.blake2b(document.encode(), digest_size=8).digest()

@@ -19,6 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 from planner.errors import PlannerError
 from planner.trainer.model import Decoder
 
+DEVICES = ("cpu", "cuda", "mps", "meta")
 Precision = Literal["auto", "float32", "bfloat16"]
 
 
@@ -49,13 +50,17 @@ class Machine:
 
 
 class Engine:
-    """The devices of this process. Use `open_engine`, which also ends the process group."""
+    """The devices of this process. Use `open_engine`, which also sees to the process group."""
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
         self.rank = int(os.environ.get("RANK", "0"))
         self.world = int(os.environ.get("WORLD_SIZE", "1"))
         local = int(os.environ.get("LOCAL_RANK", "0"))
+        if machine.device is not None and machine.device.partition(":")[0] not in DEVICES:
+            raise PlannerError(
+                f"device '{machine.device}' is not known; choose {' or '.join(DEVICES[:2])}"
+            )
         kind = machine.device or ("cuda" if torch.cuda.is_available() else "cpu")
         if kind.startswith("cuda") and not torch.cuda.is_available():
             raise PlannerError("no CUDA device is available here; use --device cpu")

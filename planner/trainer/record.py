@@ -95,9 +95,12 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
 
 def environment(engine: Engine) -> dict[str, Any]:
     """Versions and devices: what else a number may depend on."""
-    names = ("distillation-planner", "torch", "numpy", "tokenizers", "safetensors", "transformers")
+    names = ("distillation-planner", "numpy", "tokenizers", "safetensors", "transformers")
     return {
-        "versions": {name: version for name in names if (version := _version(name))},
+        "versions": {
+            **{name: version for name in names if (version := _version(name))},
+            "torch": torch.__version__,  # with its build, as in 2.13.0+cu130
+        },
         "python": platform.python_version(),
         "platform": platform.platform(),
         "device": device_name(engine.device),

@@ -40,6 +40,8 @@ class RunSpec:
     def __post_init__(self) -> None:
         if self.tokens < 1:
             raise PlannerError(f"a run needs at least one token, not {self.tokens}")
+        if self.seed < 0:
+            raise PlannerError(f"the seed must be a whole number from 0, not {self.seed}")
         if self.split not in SPLITS[:2]:
             raise PlannerError(
                 f"a run trains on the teacher or the student split, not {self.split!r}"

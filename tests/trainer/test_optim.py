@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 from math import prod
+from typing import Any
 
 import pytest
 import torch
@@ -94,7 +95,7 @@ def features(model: torch.nn.Module, tokens: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize(
     "given", [{"batch": -1}, {"learning_rate": 0.0}, {"d_base": 0}, {"max_epochs": float("nan")}]
 )
-def test_absurd_settings_are_refused(given: dict[str, float]) -> None:
+def test_absurd_settings_are_refused(given: dict[str, Any]) -> None:
     """They would train backwards, or for ever, and call it done."""
     with pytest.raises(PlannerError):
-        Hyper(**given)  # type: ignore[arg-type]
+        Hyper(**given)

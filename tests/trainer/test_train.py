@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from planner.errors import PlannerError
 from planner.trainer import checkpoint
@@ -183,6 +185,48 @@ def test_two_processes_equal_one(tmp_path: Path, cache: Path, teacher_run: Path)
         assert result.measures["kl"] == pytest.approx(single.measures["kl"], rel=1e-4)
         assert result.measures["tokens"] == single.measures["tokens"]
         assert result.environment["processes"] == 2
+    if (tmp_path / "half").exists():  # where the processor has bfloat16
+        saved = load_file(tmp_path / "half" / "model" / "tensors.safetensors")
+        assert {tensor.dtype for tensor in saved.values()} == {torch.float32}
+
+
+STORED = """
+import json, sys
+from pathlib import Path
+import torch
+from planner.trainer.engine import Machine
+from planner.trainer.logits import store_logits
+from planner.trainer.spec import RunSpec
+from planner.trainer.train import train
+
+torch.set_num_threads(1)
+spec, out, cache = RunSpec.from_dict(json.loads(sys.argv[1])), Path(sys.argv[2]), Path(sys.argv[3])
+machine = Machine(device="cpu")
+store_logits(spec.teacher, spec.data, Path(spec.logits), context=spec.model.context, top_k=8,
+             machine=machine, cache=cache)
+train(spec, out, machine, cache=cache)
+"""
+
+
+def test_logits_are_stored_and_used_under_torchrun(
+    tmp_path: Path, cache: Path, teacher_run: Path
+) -> None:
+    """The devices are opened twice, once to store and once to train: one group serves both."""
+    spec = distilled(teacher_run, 2, logits=str(tmp_path / "logits"))
+    script = tmp_path / "script.py"
+    script.write_text(STORED)
+    with socket.socket() as free:  # not --standalone, which would give every group a store
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", f"--master-port={port}"
+    ]  # fmt: skip
+    given = [str(script), json.dumps(spec.to_dict()), str(tmp_path / "run"), str(cache)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    subprocess.run([*command, *given], env=environment, check=True, timeout=120)
+    result = read_record(tmp_path / "run")
+    assert result is not None
+    assert result.environment["processes"] == 2
 
 
 def test_other_runs_are_not_overwritten(tmp_path: Path, cache: Path) -> None:

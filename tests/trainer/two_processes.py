@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 
 from planner.trainer import train as module
-from planner.trainer.engine import Machine
+from planner.trainer.engine import Machine, _native_bf16_on_cpu
 from planner.trainer.spec import RunSpec
 
 
@@ -40,6 +40,9 @@ def main() -> None:
     except InterruptedRunError:
         module._Run._update = update  # type: ignore[method-assign]
         module.train(spec, Path(out) / "fsdp", fsdp, cache=Path(cache))
+    if _native_bf16_on_cpu():
+        half = Machine(device="cpu", parallel="fsdp", precision="bfloat16")
+        module.train(spec, Path(out) / "half", half, cache=Path(cache))
     dist.destroy_process_group()
 
 
