@@ -18,6 +18,9 @@ from planner.scenarios import DEFAULT_SCENARIO, SCENARIOS, scenario_of
 
 Range = tuple[float, float]
 
+LEAST_SHARE = 1e-9
+"""The smallest share of a cost that is told from none."""
+
 TOLERANCES: Range = (1e-9, 1.0)
 """Allowed tolerances in nats: below 1e-9 the margin for rounding would dominate."""
 
@@ -157,6 +160,11 @@ class Problem:
             if not 0.0 <= share <= 1.0:
                 raise QuantityError(
                     f"--{name.replace('_', '-')} is {share}; it is a share between 0 and 1."
+                )
+            if 0.0 < share < LEAST_SHARE:
+                raise QuantityError(
+                    f"--{name.replace('_', '-')} is {share}; give 0, or a share of {LEAST_SHARE:g} "
+                    "at least."
                 )
         if not (math.isfinite(self.serving_tokens) and self.serving_tokens >= 0):
             raise QuantityError(

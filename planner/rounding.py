@@ -11,8 +11,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from coefficients import CoefficientSet
+from planner import units
 from planner.answers import Answer, answers
 from planner.assemble import binding_bounds
+from planner.errors import ProblemError
 from planner.problem import Problem
 from planner.result import Certificate, Recipe
 
@@ -27,6 +29,8 @@ def rounded(problem: Problem, coefficients: CoefficientSet) -> tuple[Problem, Re
     sizes on either side of the continuous optimum; then the certificate is relative to those.
     """
     students = _students(problem, coefficients)
+    if not students:
+        raise _no_size("student", problem.bounds.student_size)
     best: tuple[Problem, Recipe, Certificate] | None = None
     lower = float("inf")
     for student in students:
@@ -80,7 +84,7 @@ def _best_teacher(problem: Problem, coefficients: CoefficientSet) -> tuple[Recip
             tails.append(_teacher_between(problem, low, sizes[0]))
         if sizes[-1] < high:
             tails.append(_teacher_between(problem, sizes[-1], high))
-        found = answers([*rows, *tails], coefficients)
+        found = answers([*rows, *tails], coefficients) if rows or tails else []
         feasible = [each for each in found[: len(rows)] if each.recipe is not None]
         if feasible:
             best = min(feasible, key=_loss)
@@ -90,9 +94,19 @@ def _best_teacher(problem: Problem, coefficients: CoefficientSet) -> tuple[Recip
             if gap <= problem.tolerance or width >= MOST:
                 boxes = sum(each.certificate.boxes for each in found if each.certificate)
                 return best.recipe, Certificate(min(bounds), gap, problem.tolerance, boxes)
+        elif not rows and not tails:
+            raise _no_size("teacher", problem.bounds.teacher_size)
         elif width >= MOST or not tails:
             return found[0].require(coefficients) if found else free.require(coefficients)
         width *= 2
+
+
+def _no_size(role: str, bounds: tuple[float, float]) -> ProblemError:
+    low, high = (units.format_count(end) for end in bounds)
+    return ProblemError(
+        f"no buildable {role} has between {low} and {high} parameters; widen "
+        f"--min-{role}-size and --max-{role}-size, or leave out --round-to-architecture."
+    )
 
 
 def _teacher_between(problem: Problem, low: float, high: float) -> Problem:

@@ -13,7 +13,7 @@ import hashlib
 import io
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -128,7 +128,7 @@ def _csv(path: Path, text: str) -> tuple[list[str], list[Record]]:
     header: list[str] = []
     records: list[Record] = []
     problems = []
-    for cells in reader:
+    for cells in _cells(path, reader):
         if not any(cell.strip() for cell in cells) or cells[0].startswith("#"):
             continue
         if not header:
@@ -145,6 +145,15 @@ def _csv(path: Path, text: str) -> tuple[list[str], list[Record]]:
     return header, records
 
 
+def _cells(path: Path, reader: Any) -> Iterator[list[str]]:
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise DocumentError(
+            f"Runs file '{path}', row {reader.line_num}: not CSV ({error})."
+        ) from error
+
+
 def _json_lines(path: Path, text: str) -> tuple[list[str], list[Record]]:
     records: list[Record] = []
     problems = []
@@ -156,6 +165,9 @@ def _json_lines(path: Path, text: str) -> tuple[list[str], list[Record]]:
             entry = json.loads(line)
         except json.JSONDecodeError as error:
             problems.append(f"row {number}: not JSON ({error.msg} at column {error.colno})")
+            continue
+        except RecursionError:
+            problems.append(f"row {number}: nested too deeply to be a run")
             continue
         if not isinstance(entry, dict):
             problems.append(f"row {number}: must be an object with one key per column")

@@ -153,13 +153,16 @@ def _teacher_share(
         )
         slope = 1.0 - ratio / (1.0 + ratio) * (token_slope - d_slope)
         bottom, top = np.where(value < 0, z, bottom), np.where(value < 0, top, z)
-        step = z - value / slope
+        with np.errstate(invalid="ignore"):  # z is infinite where a bound leaves one term nothing
+            step = z - value / slope
         inside = (step > bottom) & (step < top) & (slope > 0)
         # the first step past an end goes to the end itself: the optimum often lies on a bound
         end = np.where((step >= top) & (top == high), high, 0.5 * (bottom + top))
         end = np.where((step <= bottom) & (bottom == low), low, end)
         fresh = np.where(inside, step, end)
-        moved = np.max(np.abs(fresh - z) * (np.abs(value) > 0) * search, initial=0.0)
+        with np.errstate(invalid="ignore"):
+            change = np.where(fresh == z, 0.0, np.abs(fresh - z))
+        moved = np.max(change, where=search & (np.abs(value) > 0), initial=0.0)
         z = fresh
         if moved < NEWTON_TOLERANCE:
             break

@@ -9,6 +9,7 @@ import pytest
 
 from planner.errors import DocumentError
 from planner.fit import read_runs
+from planner.fit.runs import parse_runs
 
 HEADER = "student_parameters,student_tokens,teacher_cross_entropy,student_cross_entropy"
 GOOD = ["143e6,3.7e9,2.17,2.66", "198M,4.9B,2.2,2.6", "0.5 billion,1.2e10,2.1,2.5"]
@@ -134,3 +135,13 @@ def test_duplicates_can_be_meant(tmp_path: Path) -> None:
     """Runs that occur twice are accepted on request."""
     path = write(tmp_path, [*GOOD, GOOD[0]])
     assert len(read_runs(path, True, allow_duplicates=True).rows) == 4
+
+
+def test_what_no_reader_can_read_is_answered() -> None:
+    """A cell without end and a row nested without end name the row."""
+    head = "parameters,tokens,cross_entropy\n1e9,1e10,2.5\n"
+    with pytest.raises(DocumentError, match="row 3: not CSV"):
+        parse_runs((head + "1" * 200_000 + ",1,2\n").encode(), "runs.csv", False)
+    with pytest.raises(DocumentError) as caught:
+        parse_runs(b"[" * 100_000, "runs.jsonl", False)
+    assert "row 1" in caught.value.problems[0]

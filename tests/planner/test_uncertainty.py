@@ -156,3 +156,9 @@ def test_a_set_whose_fit_did_not_converge_warns() -> None:
     warned = solve(Problem(1e21, 1e9), replace(shipped, source=source)).warnings
     assert [each.code for each in warned].count("fit-not-converged") == 1
     assert all(each.code != "fit-not-converged" for each in solve(Problem(1e21, 1e9)).warnings)
+
+
+def test_robust_plans_are_not_rounded_and_say_so() -> None:
+    """A size that cannot be built is not printed under --round-to-architecture."""
+    with pytest.raises(PlannerError, match="leave out --round-to-architecture"):
+        solve(problem(round_to_architecture=True), robust="expected")
