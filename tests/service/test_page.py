@@ -228,3 +228,25 @@ def test_numbers_under_the_pointer_are_formatted_as_everywhere(open_page: Open) 
 
     assert counts == [units.format_count(value) for value in values]
     assert flops == [units.format_flops(value) for value in values]
+
+
+def test_charts_of_an_earlier_question_say_so(open_page: Open) -> None:
+    """Where the server has no time for the curves, the old ones fade until there are new ones."""
+    page = open_page("#budget=1e21&student=1B")
+    page.wait_for_selector("#loss-chart .legend >> text=wins below")
+    busy = '{"type": "x", "title": "busy", "status": 503, "detail": "busy", "code": "busy"}'
+
+    def refuse_curves(route: Any) -> None:
+        if '"curves"' in (route.request.post_data or ""):
+            route.fulfill(status=503, content_type="application/problem+json", body=busy)
+        else:
+            route.continue_()
+
+    page.route("**/v1/explore", refuse_curves)
+    page.fill("#student", "10B")
+    page.wait_for_selector("body[data-charts=stale]")
+    _settled(page, "Plan for 1e21 FLOPs, 10B student, scenario full")
+
+    page.unroute("**/v1/explore")
+    page.fill("#student", "3B")
+    page.wait_for_selector("body:not([data-charts])")
