@@ -146,20 +146,39 @@ def _flops(document: Document) -> Grid:
     )
 
 
+FULL_SIZE = {
+    "supervised-tokens": "minus_supervised_at_equal_tokens",
+    "supervised-flops": "minus_supervised_at_equal_flops",
+}
+"""What a recipe says of the differences that a trial measures."""
+
+
+def _same_sign(full_size: float, found: Mapping[str, Any]) -> str:
+    """Whether the trial measured the sign that is predicted at full size."""
+    low, high = found["low"], found["high"]
+    if low is None or high is None:
+        return "the trial, without any replicate, cannot tell the sign"
+    if low <= 0 <= high:
+        return (
+            f"the trial cannot tell the sign ({found['measured']:+.3f}, anything from {low:+.3f} "
+            f"to {high:+.3f})"
+        )
+    word = "the same" if (full_size < 0) == (found["measured"] < 0) else "the opposite"
+    return f"the trial measured {word} sign"
+
+
 def full_size(document: Document) -> tuple[str, ...]:
     """What the trial means for the recipe itself, and what it cannot say."""
     recipe, trial = document["recipe"], document["trial"]
-    answers = document["judgement"]["answers"]
     parts = []
-    for key, answer, where in (
-        ("minus_supervised_at_equal_tokens", answers[0], "equal student tokens"),
-        ("minus_supervised_at_equal_flops", answers[1], "equal total FLOPs"),
-    ):
-        value, measured = recipe[key], answer["difference"]["measured"]
-        word = "the same" if (value < 0) == (measured < 0) else "the opposite"
+    for answer in document["judgement"]["answers"]:
+        if answer["against"] not in FULL_SIZE:
+            continue
+        value, found = recipe[FULL_SIZE[answer["against"]]], answer["difference"]
+        where = answer["question"].partition(" at ")[2]
         parts.append(
             f"At full size {recipe['coefficients']} has distilled minus supervised at {value:+.4f} "
-            f"nats at {where}; the trial measured {word} sign."
+            f"nats at {where}; {_same_sign(value, found)}."
         )
     factor = recipe["student_parameters"] / trial["student_parameters"]
     parts.append(
@@ -187,16 +206,38 @@ def method(document: Document) -> tuple[str, ...]:
         f"apart by the measurements, {order['agreeing']} of them in the predicted order.",
         "Noise: "
         + ("unknown" if noise is None else f"{noise:.3f} nats")
-        + f" from seed to seed. Recommended minus best tried (regret): "
-        f"{document['judgement']['regret']:.3f} nats.",
+        + f" from seed to seed, {_pooling(document['judgement'])}. Recommended minus best tried "
+        f"(regret): {document['judgement']['regret']:.3f} nats.",
         f"Corpus {trial['corpus']}: {units.format_count(trial['split_tokens'])} tokens in the "
         f"smaller half; {trial['ladder_runs']} runs of {units.format_flops(trial['ladder_flops'])} "
         f"FLOPs to calibrate, {trial['test_runs']} of {units.format_flops(trial['test_flops'])} to "
         "test.",
+        _spent(document),
         f"Machine: {probe['device']}, {probe['workers']} worker(s), matrix products "
         f"{units.format_flops(probe['matmul'])} FLOP/s each; PyTorch counts "
         f"{min(ratio):.4f} to {max(ratio):.4f} of the FLOPs expected from the shapes.",
     )
+
+
+def _pooling(judgement: Mapping[str, Any]) -> str:
+    if judgement["noise_is_even"]:
+        return "pooled over all allocations"
+    return "that of the widest allocation, as they do not share one spread"
+
+
+def _spent(document: Document) -> str:
+    """Planned against spent."""
+    trial, machine = document["trial"], document["machine"]
+    flops, allowed = sum(run["flops"] for run in document["runs"]), machine["allowed_seconds"]
+    words = (
+        f"Allowance {units.format_flops(trial['allowance'])} FLOPs: planned "
+        f"{units.format_flops(trial['planned_flops'])}, trained {units.format_flops(flops)}. Time: "
+        f"{machine['expected_seconds'] / 60:.1f} minutes expected"
+    )
+    if allowed is not None:
+        words += f" of {allowed / 60:.1f} allowed"
+    took = machine["training_seconds"] / machine["workers"] / 60
+    return f"{words}, {took:.1f} spent training on {machine['workers']} worker(s)."
 
 
 def page(document: Document, picture: str) -> str:

@@ -29,6 +29,20 @@ LEAST_STRETCH = 1.15
 FARTHEST = 4.0
 """Factor between token counts beyond which an allocation is no neighbour of the plan."""
 
+LEAST_RATIO = 8.0
+"""Tokens per parameter below which a larger student would no longer be an answer to a small corpus:
+what it measures is how a model starts, not how it scales."""
+
+TOLD_RATIO = 2.0
+"""Factor between the trial's tokens per parameter and the recipe's from which it is pointed out."""
+
+UNCHARGED = 1.0
+"""FLOPs of training a tested teacher, and of its forward passes, relative to one allocation, that
+the trial grants where the recipe leaves them out: they have to be spent all the same."""
+
+SLACK = 1.05
+"""Rounding to whole steps moves an allocation by at most this factor."""
+
 EQUAL_TOKENS, EQUAL_FLOPS, PLAN = "supervised-tokens", "supervised-flops", "recommended"
 
 
@@ -69,8 +83,9 @@ class Design:
     """Everything decided before the first run; kept in the output folder, so that a resumed trial
     does not depend on how fast the machine is then.
 
-    budget: FLOPs of every allocation that is compared. vocabulary: entries of the tokenizer.
-    split_tokens: the smaller half of the corpus.
+    budget: FLOPs of every allocation that is compared, by the recipe's accounting. vocabulary:
+    entries of the tokenizer. split_tokens: the smaller half of the corpus. teacher_layers: the
+    teacher's, where the recipe has one that exists and the trial may not choose.
     """
 
     scale: str
@@ -86,6 +101,7 @@ class Design:
     charge_inference: float
     charge_pretraining: float
     ladder: tuple[Run, ...]
+    teacher_layers: int | None = None
     remarks: tuple[str, ...] = ()
 
     @property
@@ -104,6 +120,22 @@ class Design:
         """FLOPs of training a run, teacher's forward passes included."""
         teacher = self.forward(run.teacher_layers) if run.teacher_layers else 0.0
         return run.tokens * (3.0 * self.forward(run.layers) + teacher)
+
+    @property
+    def student_tokens(self) -> float:
+        """Tokens on which one allocation trains the student alone."""
+        return self.budget / (3.0 * self.forward(self.layers))
+
+    @property
+    def starved(self) -> bool:
+        """Whether the corpus has too little text even for the smallest student of this scale."""
+        limited = self.student_tokens >= 0.99 * self.split_tokens
+        return limited and self.student_tokens < LEAST_RATIO * self.parameters(self.layers)
+
+    @property
+    def uncharged(self) -> float:
+        """The most that a distilled arm may cost beyond the budget, relative to it."""
+        return _uncharged(self.charge_inference, self.charge_pretraining)
 
     def whole(self, tokens: float) -> int:
         """Tokens in whole steps, at least one."""
@@ -130,41 +162,59 @@ _REPLICATED = 0  # the supervised run that is done twice, to see the noise
 _TOKENS_ARM = 0.4  # about what the student's own training takes of an allocation
 
 
-def allocation(tier: Tier) -> float:
-    """FLOPs that one allocation may cost so that ladder and test fit the tier's."""
-    tests = tier.seeds * (2 + tier.neighbours + _TOKENS_ARM)
+def allocation(tier: Tier, charge_inference: float = 1.0, charge_pretraining: float = 1.0) -> float:
+    """FLOPs that one allocation may be charged so that all that ladder and test train, charged by
+    the recipe or not, fits the tier's."""
+    uncharged = _uncharged(charge_inference, charge_pretraining)
+    distilled = (1 + tier.neighbours) * (1 + uncharged)
+    supervised = 1 + (_TOKENS_ARM if not uncharged else 1.0)
+    tests = tier.seeds * (distilled + supervised)
     return tier.flops / (_LADDER + _SUPERVISED[_REPLICATED][1] + tests)
+
+
+def charges(problem: Problem) -> tuple[float, float]:
+    """Shares of the teacher's inference and pretraining that the trial's budget is charged with; a
+    teacher that exists costs no training."""
+    return problem.charge_inference, 0.0 if problem.teachers else problem.charge_pretraining
+
+
+def _uncharged(charge_inference: float, charge_pretraining: float) -> float:
+    return UNCHARGED * ((1 - charge_inference) + (1 - charge_pretraining))
 
 
 def make_design(
     problem: Problem, ratio: float, tier: Tier, vocabulary: int, split_tokens: int, corpus: str,
-    seed: int,
+    seed: int, teacher_over_student: float | None = None, scale: Scale | None = None,
 ) -> Design:  # fmt: skip
     """The ladder and its sizes. `ratio` is the tokens per parameter of the recipe's own supervised
     baseline; the student is the buildable one that comes nearest without repeating its data.
+    `teacher_over_student`: the size of a teacher that exists, relative to the student's. `scale`:
+    shapes other than those meant for the allowance.
 
     Raises InfeasibleError for an allowance too small to train anything.
     """
-    budget = allocation(tier)
-    scale = scale_for(budget)
-    remarks: list[str] = []
-    charge_pretraining = 0.0 if problem.teachers else problem.charge_pretraining
+    inference, pretraining = charges(problem)
+    budget = allocation(tier, inference, pretraining)
+    scale = scale or scale_for(budget)
     design = Design(
         scale.name, vocabulary, 2, budget, tier.flops, tier.seeds, tier.neighbours, seed, corpus,
-        split_tokens, problem.charge_inference, charge_pretraining, (),
+        split_tokens, inference, pretraining, (),
     )  # fmt: skip
+    wanted = _student(replace(design, split_tokens=1 << 62), ratio)
     design = replace(design, layers=_student(design, ratio))
-    most = 3.0 * design.forward(design.layers) * split_tokens
-    if budget > most:
+    remarks = _limit(design, wanted)
+    if remarks:
+        design = replace(design, budget=3.0 * design.forward(design.layers) * split_tokens)
+    remarks += _ratio_remarks(design, ratio)
+    if problem.teachers:
+        design = replace(design, teacher_layers=_existing(design, teacher_over_student or 1.0))
+        remarks += _existing_remarks(design, teacher_over_student or 1.0)
+    elif design.uncharged:
         remarks.append(
-            f"The corpus limits the trial: each allocation has {units.format_flops(most)} FLOPs "
-            f"instead of {units.format_flops(budget)}, so that no data are repeated."
-        )
-        design = replace(design, budget=most)
-    if problem.teachers or charge_pretraining < 1:
-        remarks.append(
-            "The recipe does not pay for all of the teacher's training; the trial trains it all "
-            "the same and leaves that cost out of the comparison, as the recipe does."
+            "The recipe does not pay for all of the teacher; the trial pays for it all the same "
+            "and leaves that cost out of the comparison, as the recipe does. A tested teacher is "
+            f"granted about as much training as one allocation ({units.format_flops(design.budget)}"
+            " FLOPs), where the recipe's may have more."
         )
     design = replace(design, ladder=_ladder(design), remarks=tuple(remarks))
     shortest = min(run.tokens for run in design.ladder) // scale.tokens_per_step
@@ -187,15 +237,72 @@ def make_design(
 
 def _student(design: Design, ratio: float) -> int:
     """Layers whose supervised baseline at the budget has nearest the recipe's tokens per
-    parameter, among those that have a smaller sibling and read each token once at most."""
+    parameter, among those that have a smaller sibling. A corpus too small for it is answered with
+    a larger student, as long as that one's own data leave it `LEAST_RATIO` tokens per parameter."""
     layers = 2
 
     def tokens(layers: int) -> float:
         return design.budget / (3.0 * design.forward(layers))
 
-    while tokens(layers) > design.split_tokens and layers < 64:
+    def fed(layers: int) -> bool:
+        return min(tokens(layers), design.split_tokens) >= LEAST_RATIO * design.parameters(layers)
+
+    while tokens(layers + 1) >= ratio * design.parameters(layers + 1):
         layers += 1
-    while tokens(layers + 1) / design.parameters(layers + 1) >= ratio:
+    while layers > 2 and not fed(layers):
+        layers -= 1
+    while tokens(layers) > design.split_tokens and fed(layers + 1):
+        layers += 1
+    return layers
+
+
+def _limit(design: Design, wanted: int) -> list[str]:
+    """What to say where the corpus is too small for the allowance."""
+    if design.student_tokens <= design.split_tokens:
+        return []
+    most = 3.0 * design.forward(design.layers) * design.split_tokens
+    needed = design.budget / (3.0 * design.forward(wanted))
+    return [
+        f"THE CORPUS LIMITS THE TRIAL: each allocation has {units.format_flops(most)} FLOPs "
+        f"instead of the {units.format_flops(design.budget)} that the allowance pays for, so that "
+        f"no data are repeated. The whole allowance wants about {units.format_count(2.1 * needed)} "
+        f"tokens of text, half for teachers and half for students; {design.corpus} has "
+        f"{units.format_count(2.0 * design.split_tokens)}. Give a larger corpus with --data."
+    ]
+
+
+def _ratio_remarks(design: Design, ratio: float) -> list[str]:
+    own = design.student_tokens / design.parameters(design.layers)
+    if 1 / TOLD_RATIO <= own / ratio <= TOLD_RATIO:
+        return []
+    why = "the corpus" if own < ratio and design.layers > 2 else "the allowance"
+    return [
+        f"The trial's supervised student has {units.format_count(own)} tokens per parameter, the "
+        f"recipe's {units.format_count(ratio)}: {why} allows no nearer."
+    ]
+
+
+def _existing(design: Design, ratio: float) -> int:
+    """Layers of the stand-in for a teacher that exists: its size relative to the student's, as far
+    as the trial can train it."""
+    size = ratio * design.parameters(design.layers)
+    return min(max(1, design.shapes.family.nearest(size).layers), _largest(design))
+
+
+def _existing_remarks(design: Design, ratio: float) -> list[str]:
+    assert design.teacher_layers is not None
+    own = design.parameters(design.teacher_layers) / design.parameters(design.layers)
+    return [
+        f"The recipe's teacher exists, {units.format_count(ratio)} times the student's size; in "
+        f"the trial one of {units.format_count(own)} times its student's is trained in its place, "
+        "outside the comparison's bill. Its loss is the trial's own, not the real teacher's."
+    ]
+
+
+def _largest(design: Design) -> int:
+    """Layers of the largest teacher whose uncharged costs stay within what the trial grants."""
+    layers, most = design.layers, 3.0 * design.forward(design.layers)
+    while design.forward(layers + 1) <= most:
         layers += 1
     return layers
 
@@ -250,15 +357,28 @@ def _ladder(design: Design) -> tuple[Run, ...]:
 
 
 def problem_of(design: Design) -> Problem:
-    """The planning question at the trial's own scale."""
+    """The planning question at the trial's own scale.
+
+    A teacher whose training is not charged is bounded by what the trial grants it (`UNCHARGED`),
+    less the room that its neighbours need.
+    """
     step = float(design.shapes.tokens_per_step)
-    most = float(design.split_tokens)
+    most = longest = float(design.split_tokens)
     student = design.parameters(design.layers)
-    biggest = design.layers + 1
-    while design.forward(biggest + 1) * 30 * step < design.budget:
-        biggest += 1
-    sizes = (design.parameters(1), design.parameters(biggest))
-    bounds = Bounds((student, student), (step, most), sizes, (step, most))
+    smallest, biggest = 1, design.layers + 1
+    if design.teacher_layers is not None:
+        smallest = biggest = design.teacher_layers
+    elif design.uncharged:
+        biggest = _largest(design)
+    else:
+        while design.forward(biggest + 1) * 30 * step < design.budget:
+            biggest += 1
+    if design.charge_pretraining < 1:
+        granted = UNCHARGED * design.budget / (3.0 * design.forward(biggest))
+        longest = max(step, min(most, granted / STEP))
+    sizes = (design.parameters(smallest), design.parameters(biggest))
+    shortest = longest if design.teacher_layers is not None else step
+    bounds = Bounds((student, student), (step, most), sizes, (shortest, longest))
     return Problem(
         budget=design.budget,
         student=student,
@@ -275,11 +395,15 @@ def arms(design: Design, recipe: Recipe) -> tuple[Arm, ...]:
     assert teacher_size is not None and teacher_tokens is not None and recipe.student.tokens
     layers = design.shapes.family.nearest(teacher_size).layers
     plan = _arm(design, PLAN, "recommended", layers, teacher_tokens)
-    baseline = design.budget / (3.0 * design.forward(design.layers))
-    supervised = (
-        Arm(EQUAL_TOKENS, "supervised, equal tokens", design.layers, plan.tokens),
-        Arm(EQUAL_FLOPS, "supervised, equal FLOPs", design.layers, design.whole(baseline)),
-    )
+    baseline = design.whole(design.student_tokens)
+    if plan.tokens == baseline:  # the student's own training is all that is charged
+        title = "supervised, equal tokens and FLOPs"
+        supervised = [Arm(EQUAL_FLOPS, title, design.layers, baseline)]
+    else:
+        supervised = [
+            Arm(EQUAL_TOKENS, "supervised, equal tokens", design.layers, plan.tokens),
+            Arm(EQUAL_FLOPS, "supervised, equal FLOPs", design.layers, baseline),
+        ]
     return (plan, *supervised, *_neighbours(design, plan)[: design.neighbours])
 
 
@@ -339,6 +463,9 @@ def _longer(design: Design, layers: int, teacher: int) -> float | None:
     """STEP times the teacher's tokens, or as many as corpus and budget leave room for."""
     step = design.shapes.tokens_per_step
     most = float(design.split_tokens // step * step)
+    if design.charge_pretraining < 1:
+        granted = UNCHARGED * design.budget / (3.0 * design.forward(layers))
+        most = min(most, granted)
     if design.charge_pretraining > 0:
         training = 3.0 * design.charge_pretraining * design.forward(layers)
         most = min(most, 0.9 * design.budget / training)
@@ -351,8 +478,14 @@ def _fits(design: Design, arm: Arm) -> bool:
     assert arm.teacher_layers is not None and arm.teacher_tokens is not None
     most = design.split_tokens
     spent = charged(design, arm)
-    within = abs(spent / design.budget - 1) <= 0.05
-    return within and arm.tokens <= most and arm.teacher_tokens <= most
+    within = 1 / SLACK <= spent / design.budget <= SLACK
+    affordable = _trained(design, arm) <= SLACK * (1 + design.uncharged) * design.budget
+    return within and affordable and arm.tokens <= most and arm.teacher_tokens <= most
+
+
+def _trained(design: Design, arm: Arm) -> float:
+    """FLOPs of an allocation as the trial pays them, whatever the recipe charges."""
+    return charged(replace(design, charge_inference=1.0, charge_pretraining=1.0), arm)
 
 
 def charged(design: Design, arm: Arm) -> float:
@@ -363,6 +496,31 @@ def charged(design: Design, arm: Arm) -> float:
     teacher = design.forward(arm.teacher_layers)
     flops += design.charge_inference * teacher * arm.tokens
     return flops + design.charge_pretraining * 3.0 * teacher * arm.teacher_tokens
+
+
+def trained_layers(design: Design) -> tuple[int, ...]:
+    """Sizes of the models that a trial trains most."""
+    return (max(1, design.layers - 1), design.layers, design.layers + 1)
+
+
+def affordable(
+    design: Design, compared: tuple[Arm, ...]
+) -> tuple[tuple[Arm, ...], tuple[Run, ...], tuple[str, ...]]:
+    """The arms that the allowance pays for, their runs, and remarks on those left out: neighbours
+    go first, the last of them before the others."""
+    kept, spared = list(compared), []
+    spent = sum(map(design.cost, design.ladder))
+    while True:
+        runs = trial_runs(design, tuple(kept))
+        total = spent + sum(map(design.cost, runs))
+        if total <= SLACK * design.allowance or kept[-1].key in (PLAN, EQUAL_TOKENS, EQUAL_FLOPS):
+            break
+        spared.append(kept.pop().title)
+    if spared:
+        titles = " and ".join(f"'{title}'" for title in reversed(spared))
+        words = (f"The allowance does not pay for {titles} too.",)
+        return tuple(kept), runs, words
+    return tuple(kept), runs, ()
 
 
 def trial_runs(design: Design, compared: tuple[Arm, ...]) -> tuple[Run, ...]:

@@ -83,6 +83,7 @@ def _replicates(trial: Trial) -> list[list[float]]:
 def _judgement(found: Judgement) -> Document:
     return {
         "noise": found.noise,
+        "noise_is_even": found.even,
         "regret": found.regret,
         "best": found.best,
         "answers": [asdict(answer) for answer in found.answers],
@@ -129,6 +130,7 @@ def _trial(trial: Trial) -> Document:
         "certified_gap": plan.certificate.gap,
         "ladder_runs": len(design.ladder),
         "test_runs": len(trial.runs) - len(design.ladder),
+        "planned_flops": sum(map(design.cost, trial.runs)),
         "ladder_flops": sum(map(design.cost, design.ladder)),
         "test_flops": sum(design.cost(run) for run in trial.runs if run.phase == "test"),
         "remarks": list(design.remarks),
@@ -148,6 +150,8 @@ def _machine(trial: Trial, runs: Sequence[Document]) -> Document:
         "models": probe["models"],
         "expected_seconds": probe.get("expected_seconds"),
         "training_seconds": seconds,
+        "allowed_seconds": probe.get("allowed_seconds"),
+        "this_session_seconds": trial.seconds,
         "flops_per_second": flops / seconds if seconds else None,
         "of_matmul": flops / seconds / probe["matmul"] if seconds else None,
         "mfu": float(np.mean(shares)) if shares else None,
@@ -347,7 +351,7 @@ def _caveats(trial: Trial) -> list[str]:
             "sizes), so that it has neighbours on one side only."
         )
     if design.seeds < 3:
-        found.append("Fewer than three seeds: nothing is concluded about equal FLOPs.")
+        found.append("Fewer than three seeds: nothing is concluded.")
     return found
 
 

@@ -13,7 +13,8 @@ from planner.trainer.model import Config
 @dataclass(frozen=True)
 class Scale:
     """Shapes that every model of a trial shares. `largest` is the FLOPs of one allocation up to
-    which the scale is meant."""
+    which the scale is meant; `microbatch` the sequences of one backward pass, where a whole step's
+    activations would not fit an accelerator."""
 
     name: str
     aspect_ratio: int
@@ -24,6 +25,7 @@ class Scale:
     batch: int
     evaluation_tokens: int
     largest: float
+    microbatch: int | None = None
 
     @property
     def tokens_per_step(self) -> int:
@@ -49,8 +51,14 @@ class Scale:
 SCALES = (
     Scale("tiny", 16, 16, 8, 1_024, 128, 8, 1 << 15, 1e14),
     Scale("small", 64, 64, 64, 8_192, 512, 32, 1 << 18, 1e17),
-    Scale("paper", 128, 128, 128, 32_168, 2_048, 128, 1 << 20, float("inf")),
+    Scale("paper", 128, 128, 128, 32_168, 2_048, 128, 1 << 20, float("inf"), 16),
 )
+
+
+def smaller(scale: Scale) -> Scale | None:
+    """The next smaller scale."""
+    place = SCALES.index(scale)
+    return SCALES[place - 1] if place else None
 
 
 def scale_for(flops: float) -> Scale:
@@ -83,7 +91,7 @@ TIERS = {
 }
 
 LEAST_SEEDS = 3
-"""Seeds below which nothing is said about allocations of equal FLOPs."""
+"""Seeds below which no question is answered."""
 
 
 def tier_of(flops: float) -> Tier:

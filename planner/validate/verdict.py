@@ -4,8 +4,9 @@
 2. At equal total FLOPs: the same.
 3. Is the recommended allocation the best of those tried, or within the noise of it?
 
-The noise is the spread over seeds, pooled over all arms. Fewer than three seeds answer nothing
-about equal FLOPs. A prediction that takes no side (its own draws disagree) is not held against the
+The noise is the spread over seeds, pooled over all arms; where the arms' spreads differ beyond
+chance (Bartlett's test), the widest stands for all. Fewer than three seeds answer nothing. A
+prediction that takes no side (its own draws disagree) is not held against the
 law: the question stays open.
 """
 
@@ -33,6 +34,9 @@ MATERIAL = 0.005
 RESOLUTION = 0.02
 """Share of the loss that must be visible over the noise before "no neighbour is better" counts."""
 
+UNEVEN = 0.01
+"""p-value of Bartlett's test below which the arms do not share one spread."""
+
 SURE = 0.9
 """Probability from which a predicted sign counts as a side taken."""
 
@@ -54,32 +58,37 @@ class Difference:
 
 @dataclass(frozen=True)
 class Answer:
-    """A question, its outcome and the reason in one sentence."""
+    """A question, its outcome and the reason in one sentence. `against`: the arm the recommended
+    one is compared with, the neighbour that comes nearest where it is one of many."""
 
     question: str
     outcome: Outcome
     text: str
     difference: Difference | None = None
+    against: str | None = None
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """All answers. `noise`: pooled standard deviation of one run, nats; `regret`: measured loss of
+    """All answers. `noise`: standard deviation of one run, nats, `even` where all arms share it;
+    `regret`: measured loss of
     the recommended allocation minus the best of those tried."""
 
     outcome: Outcome
     answers: tuple[Answer, ...]
     noise: float | None
+    even: bool
     regret: float
     best: str
 
 
 @dataclass(frozen=True)
 class Noise:
-    """Pooled standard deviation of one run and its degrees of freedom."""
+    """Standard deviation of one run and its degrees of freedom, pooled where `even`."""
 
     deviation: float
     freedom: int
+    even: bool = True
 
     def half_width(self, n: int, m: int, tail: float) -> float:
         """Half the interval of a difference of means of n and m runs; `tail` on each side."""
@@ -89,11 +98,18 @@ class Noise:
 
 
 def pooled(groups: Sequence[Sequence[float]]) -> Noise | None:
-    """The spread within groups of replicates; None where nothing was done twice."""
+    """The spread within groups of replicates; None where nothing was done twice. Groups that do not
+    share one spread get the widest of theirs, with its own few degrees of freedom."""
     freedom = sum(len(group) - 1 for group in groups)
     if freedom < 1:
         return None
     squares = sum(float(np.sum((np.asarray(g) - np.mean(g)) ** 2)) for g in groups)
+    repeated = [group for group in groups if len(group) > 1 and np.std(group) > 0]
+    if len(repeated) > 1:
+        stats = require("scipy.stats", extra="fit")
+        if stats.bartlett(*repeated).pvalue < UNEVEN:
+            widest = max(repeated, key=lambda group: float(np.std(group, ddof=1)))
+            return Noise(float(np.std(widest, ddof=1)), len(widest) - 1, even=False)
     return Noise(sqrt(squares / freedom), freedom)
 
 
@@ -111,9 +127,11 @@ def judge(
     noise = pooled([*measured.values(), *replicates])
     best = min((key for key in measured if key not in _BASELINES), key=lambda k: _mean(measured[k]))
     regret = _mean(measured[PLAN]) - _mean(measured[best])
+    comparisons = {EQUAL_TOKENS: "at equal student tokens", EQUAL_FLOPS: "at equal total FLOPs"}
+    if EQUAL_TOKENS not in measured:  # nothing but the student's training is charged
+        comparisons = {EQUAL_FLOPS: "at equal student tokens and total FLOPs"}
     answers = (
-        _sign("at equal student tokens", EQUAL_TOKENS, measured, predicted, noise, 1),
-        _sign("at equal total FLOPs", EQUAL_FLOPS, measured, predicted, noise, LEAST_SEEDS),
+        *(_sign(where, key, measured, predicted, noise) for key, where in comparisons.items()),
         _regret(measured, predicted, titles, noise),
     )
     outcomes = {answer.outcome for answer in answers}
@@ -122,7 +140,8 @@ def judge(
         overall = "fail"
     elif "inconclusive" in outcomes:
         overall = "inconclusive"
-    return Judgement(overall, answers, noise.deviation if noise else None, regret, best)
+    deviation, even = (noise.deviation, noise.even) if noise else (None, True)
+    return Judgement(overall, answers, deviation, even, regret, best)
 
 
 _BASELINES = (EQUAL_TOKENS, EQUAL_FLOPS)
@@ -149,7 +168,7 @@ def compare(
 
 def _sign(
     where: str, other: str, measured: Mapping[str, Sequence[float]],
-    predicted: Mapping[str, Difference], noise: Noise | None, least: int,
+    predicted: Mapping[str, Difference], noise: Noise | None,
 ) -> Answer:  # fmt: skip
     found = compare(measured, predicted[other], other, noise, LEVEL / 2)
     question = f"Distilled against supervised {where}"
@@ -158,19 +177,21 @@ def _sign(
     if found.low is not None and found.high is not None:
         words += f" ({found.low:+.3f} to {found.high:+.3f})"
     seeds = min(len(measured[PLAN]), len(measured[other]))
-    if seeds < least:
-        why = f"{seeds} seed(s), fewer than {least}, decide nothing at equal FLOPs"
-        return Answer(question, "inconclusive", f"{words}; {why}.", found)
+    if seeds < LEAST_SEEDS:
+        why = f"{seeds} seed(s), fewer than {LEAST_SEEDS}, decide nothing"
+        return Answer(question, "inconclusive", f"{words}; {why}.", found, other)
     if found.low is None or found.high is None or found.low <= 0 <= found.high:
-        return Answer(question, "inconclusive", f"{words}; the noise hides the sign.", found)
+        return Answer(question, "inconclusive", f"{words}; the noise hides the sign.", found, other)
     better = "distilling" if found.measured < 0 else "supervised training"
     if 1 - SURE < found.likely < SURE:
         why = "the law itself takes no side"
-        return Answer(question, "inconclusive", f"{words}: {better} is better, but {why}.", found)
+        return Answer(
+            question, "inconclusive", f"{words}: {better} is better, but {why}.", found, other
+        )
     same = (found.measured < 0) == (found.predicted < 0)
     ending = "as predicted" if same else "against the prediction"
-    return Answer(question, "pass" if same else "fail", f"{words}: {better} is better, {ending}.",
-                  found)  # fmt: skip
+    words = f"{words}: {better} is better, {ending}."
+    return Answer(question, "pass" if same else "fail", words, found, other)
 
 
 def _regret(
@@ -193,16 +214,18 @@ def _regret(
         words = f"it is the best of {len(neighbours) + 1}, by {-found.measured:.3f} nats"
     seeds = min(len(measured[key]) for key in (PLAN, *neighbours))
     if seeds < LEAST_SEEDS or found.low is None:
-        why = f"{seeds} seed(s), fewer than {LEAST_SEEDS}, decide nothing at equal FLOPs"
-        return Answer(question, "inconclusive", f"{words}; {why}.", found)
+        why = f"{seeds} seed(s), fewer than {LEAST_SEEDS}, decide nothing"
+        return Answer(question, "inconclusive", f"{words}; {why}.", found, worst)
     half = found.measured - found.low
     if found.low > 0 and found.measured > MATERIAL * loss:
         why = f"more than the noise of {half:.3f} and than {MATERIAL:.1%} of the loss"
-        return Answer(question, "fail", f"{words}, {why}.", found)
+        return Answer(question, "fail", f"{words}, {why}.", found, worst)
     if half > RESOLUTION * loss:
         why = f"differences below {half:.3f} nats drown in the noise"
-        return Answer(question, "inconclusive", f"{words}; {why}, more seeds are needed.", found)
+        return Answer(
+            question, "inconclusive", f"{words}; {why}, more seeds are needed.", found, worst
+        )
     if found.measured <= 0:
-        return Answer(question, "pass", f"{words} (noise {half:.3f}).", found)
+        return Answer(question, "pass", f"{words} (noise {half:.3f}).", found, worst)
     why = "within the noise" if found.low <= 0 else f"below {MATERIAL:.1%} of the loss"
-    return Answer(question, "pass", f"{words}, {why} ({half:.3f}).", found)
+    return Answer(question, "pass", f"{words}, {why} ({half:.3f}).", found, worst)

@@ -11,19 +11,23 @@ pytest.importorskip("torch", reason="a trial's models need the extra `trainer`")
 from coefficients import load
 from planner import Problem, solve
 from planner.errors import InfeasibleError, QuantityError
+from planner.scenarios import SCENARIOS
 from planner.validate.calibrate import Row, calibrate
 from planner.validate.design import (
     EQUAL_FLOPS,
     EQUAL_TOKENS,
+    LEAST_RATIO,
     PLAN,
     Design,
+    affordable,
+    allocation,
     arms,
     charged,
     make_design,
     problem_of,
     trial_runs,
 )
-from planner.validate.scale import TIERS, Tier, parse_time, tier_of
+from planner.validate.scale import SCALES, TIERS, Tier, parse_time, tier_of
 
 QUESTION = Problem.from_mapping({"budget": "1e21", "student": "1B"})
 ROWS = (
@@ -100,11 +104,96 @@ def test_no_run_repeats_its_data(tier: str) -> None:
 def test_a_small_corpus_gets_larger_students() -> None:
     """The supervised baseline of equal FLOPs reads each token once, so less text needs more
     parameters for the same compute."""
-    small, large = design(tokens=100_000), design()
+    small, large = design(tokens=1_000_000), design(tokens=10_000_000)
 
     assert small.budget == large.budget
     assert small.layers > large.layers
-    assert small.budget / (3 * small.forward(small.layers)) <= 100_000
+    assert small.student_tokens <= 1_000_000
+
+
+@pytest.mark.parametrize("flops", [2e13, 1e15, 1e18])
+def test_a_corpus_too_small_limits_the_trial_aloud(flops: float) -> None:
+    """Students do not grow until they starve: the trial shrinks to what the text can feed, and says
+    how much text the allowance wants."""
+    tier = tier_of(flops)
+    made = make_design(QUESTION, 136.0, tier, 1_024, 300_000, "sotu", 0, scale=SCALES[0])
+
+    assert made.layers == 2 or made.student_tokens >= LEAST_RATIO * made.parameters(made.layers)
+    assert made.student_tokens <= 300_000 * 1.001
+    assert made.budget < allocation(tier)
+    assert any("THE CORPUS LIMITS" in each and "--data" in each for each in made.remarks)
+    assert any("tokens per parameter, the recipe's 136" in each for each in made.remarks)
+
+
+def test_text_enough_keeps_the_recipes_tokens_per_parameter() -> None:
+    """With text enough the student is the one with the recipe's ratio, and no remark is made."""
+    made = make_design(QUESTION, 40.0, tier_of(1e15), 1_024, 1 << 40, "web", 0, scale=SCALES[0])
+
+    assert 20 <= made.student_tokens / made.parameters(made.layers) <= 80
+    assert made.remarks == ()
+
+
+EXISTING = {"teachers": [{"size": "7B", "tokens": "2T"}]}
+
+
+@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize(
+    "asked",
+    [{"scenario": name} for name in SCENARIOS] + [EXISTING, EXISTING | {"scenario": "best-case"}],
+)
+def test_what_is_not_charged_is_paid_for_too(tier: str, asked: dict[str, object]) -> None:
+    """Teachers cost the trial their training whether the recipe charges it or not: everything
+    trained fits the allowance."""
+    problem = Problem.from_mapping({"budget": "1e21", "student": "1B", **asked})
+    made = make_design(
+        problem, 136.0, TIERS[tier], 1_024, 1_900_000, "sotu", 0, 7.0 if problem.teachers else None
+    )
+    compared, runs, _ = affordable(made, recommended(made))
+    total = sum(made.cost(run) for run in (*made.ladder, *runs))
+
+    assert total <= 1.06 * made.allowance
+    assert len(compared) >= 3
+    for arm in compared:
+        if arm.key != EQUAL_TOKENS:
+            assert charged(made, arm) == pytest.approx(made.budget, rel=0.06)
+
+
+def test_a_teacher_that_exists_keeps_its_relative_size() -> None:
+    """The stand-in of an existing teacher is as large against the trial's student as the real one
+    against its own, as far as the trial can train it, and the report says so."""
+    problem = Problem.from_mapping({"budget": "1e21", "student": "1B", **EXISTING})
+    near = make_design(problem, 136.0, TIERS["default"], 1_024, 1_900_000, "sotu", 0, 2.0)
+    far = make_design(problem, 136.0, TIERS["default"], 1_024, 1_900_000, "sotu", 0, 70.0)
+
+    assert (
+        near.teacher_layers == near.shapes.family.nearest(2 * near.parameters(near.layers)).layers
+    )
+    assert far.teacher_layers is not None
+    assert far.forward(far.teacher_layers) <= 3 * far.forward(far.layers)
+    assert any("70 times the student's size" in each for each in far.remarks)
+    assert {arm.teacher_layers for arm in recommended(near)[:1]} == {near.teacher_layers}
+
+
+def test_best_case_counts_its_one_baseline_once() -> None:
+    """Where only the student's training is charged, equal tokens are equal FLOPs: one arm."""
+    made = design(problem=Problem.from_mapping({"budget": 1e21, "student": "1B",
+                                                "scenario": "best-case"}))  # fmt: skip
+    keys = [arm.key for arm in recommended(made)]
+
+    assert EQUAL_FLOPS in keys
+    assert EQUAL_TOKENS not in keys
+
+
+def test_the_allowance_spares_neighbours_first() -> None:
+    """What the allowance cannot pay for is left out and named; plan and baselines stay."""
+    made = design()
+    compared = recommended(made)
+    kept, runs, remarks = affordable(replace(made, allowance=0.8 * made.allowance), compared)
+
+    assert [arm.key for arm in kept][:3] == [PLAN, EQUAL_TOKENS, EQUAL_FLOPS]
+    assert 3 <= len(kept) < len(compared)
+    assert compared[-1].title in remarks[0]
+    assert {run.arm for run in runs} == {arm.key for arm in kept}
 
 
 def test_too_small_an_allowance_is_refused() -> None:

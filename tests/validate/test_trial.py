@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -124,6 +125,28 @@ def test_a_resumed_trial_reports_what_an_uninterrupted_one_does(
     assert without_times(report(tmp_path / "whole")) == without_times(report(finished[0]))
 
 
+def test_text_that_changed_is_not_mixed_in(
+    finished: tuple[Path, str], recipe: Path, options: list[object], tmp_path: Path
+) -> None:
+    """A trial is not gone on with on other text, and loses nothing by the attempt."""
+    folder = tmp_path / "begun"
+    shutil.copytree(finished[0], folder)
+    other = tmp_path / "text"
+    shutil.copytree(str(options[3]), other)
+    (other / "0.txt").write_text("Something else altogether. " * 500, encoding="utf-8")
+    at = folder / "design.json"
+    at.write_text(at.read_text(encoding="utf-8").replace(str(options[3]), str(other)))
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    words = [*options[:3], other, *options[4:], "--output", folder, "--quiet"]
+    done = subprocess.run(
+        command("validate", recipe, *words), capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 2
+    assert "holds another trial (it differs in text)" in done.stderr
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
 def test_a_finished_trial_only_reports(
     finished: tuple[Path, str], recipe: Path, options: list[object]
 ) -> None:
@@ -163,7 +186,7 @@ def test_another_trial_in_the_folder_is_refused(
     found = CliRunner().invoke(planner, [str(word) for word in words])
 
     assert found.exit_code == 2
-    assert "holds another trial (its seed differ)" in found.output
+    assert "holds another trial (it differs in seed)" in found.output
 
 
 @pytest.mark.parametrize(
