@@ -162,14 +162,20 @@ _REPLICATED = 0  # the supervised run that is done twice, to see the noise
 _TOKENS_ARM = 0.4  # about what the student's own training takes of an allocation
 
 
-def allocation(tier: Tier, charge_inference: float = 1.0, charge_pretraining: float = 1.0) -> float:
+def allocation(tier: Tier, problem: Problem) -> float:
     """FLOPs that one allocation may be charged so that all that ladder and test train, charged by
     the recipe or not, fits the tier's."""
-    uncharged = _uncharged(charge_inference, charge_pretraining)
-    distilled = (1 + tier.neighbours) * (1 + uncharged)
+    uncharged = _uncharged(*charges(problem))
+    distilled = (1 + neighbours_of(tier, problem)) * (1 + uncharged)
     supervised = 1 + (_TOKENS_ARM if not uncharged else 1.0)
     tests = tier.seeds * (distilled + supervised)
     return tier.flops / (_LADDER + _SUPERVISED[_REPLICATED][1] + tests)
+
+
+def neighbours_of(tier: Tier, problem: Problem) -> int:
+    """Neighbours that are tested, at most: a teacher that exists leaves nothing to move at equal
+    FLOPs."""
+    return 0 if problem.teachers else tier.neighbours
 
 
 def charges(problem: Problem) -> tuple[float, float]:
@@ -194,11 +200,11 @@ def make_design(
     Raises InfeasibleError for an allowance too small to train anything.
     """
     inference, pretraining = charges(problem)
-    budget = allocation(tier, inference, pretraining)
+    budget = allocation(tier, problem)
     scale = scale or scale_for(budget)
     design = Design(
-        scale.name, vocabulary, 2, budget, tier.flops, tier.seeds, tier.neighbours, seed, corpus,
-        split_tokens, inference, pretraining, (),
+        scale.name, vocabulary, 2, budget, tier.flops, tier.seeds,
+        neighbours_of(tier, problem), seed, corpus, split_tokens, inference, pretraining, (),
     )  # fmt: skip
     wanted = _student(replace(design, split_tokens=1 << 62), ratio)
     design = replace(design, layers=_student(design, ratio))
@@ -356,15 +362,20 @@ def _ladder(design: Design) -> tuple[Run, ...]:
     return (*teachers, *runs)
 
 
-def problem_of(design: Design) -> Problem:
-    """The planning question at the trial's own scale.
+@dataclass(frozen=True)
+class _Teachers:
+    """The teachers that a trial may choose from: layers, and tokens of training."""
 
-    A teacher whose training is not charged is bounded by what the trial grants it (`UNCHARGED`),
-    less the room that its neighbours need.
-    """
-    step = float(design.shapes.tokens_per_step)
-    most = longest = float(design.split_tokens)
-    student = design.parameters(design.layers)
+    smallest: int
+    biggest: int
+    shortest: float
+    longest: float
+
+
+def _teachers_within(design: Design) -> _Teachers:
+    """What recommendation and neighbours are bounded by. A teacher whose training is not charged
+    gets what the trial grants it (`UNCHARGED`): without a bill, more would always be better."""
+    step, most = float(design.shapes.tokens_per_step), float(design.split_tokens)
     smallest, biggest = 1, design.layers + 1
     if design.teacher_layers is not None:
         smallest = biggest = design.teacher_layers
@@ -373,12 +384,22 @@ def problem_of(design: Design) -> Problem:
     else:
         while design.forward(biggest + 1) * 30 * step < design.budget:
             biggest += 1
+    longest = most
     if design.charge_pretraining < 1:
         granted = UNCHARGED * design.budget / (3.0 * design.forward(biggest))
-        longest = max(step, min(most, granted / STEP))
-    sizes = (design.parameters(smallest), design.parameters(biggest))
+        longest = max(step, min(most, granted))
     shortest = longest if design.teacher_layers is not None else step
-    bounds = Bounds((student, student), (step, most), sizes, (shortest, longest))
+    return _Teachers(smallest, biggest, shortest, longest)
+
+
+def problem_of(design: Design) -> Problem:
+    """The planning question at the trial's own scale."""
+    step, most = float(design.shapes.tokens_per_step), float(design.split_tokens)
+    student = design.parameters(design.layers)
+    teacher = _teachers_within(design)
+    sizes = (design.parameters(teacher.smallest), design.parameters(teacher.biggest))
+    tokens = (teacher.shortest, teacher.longest)
+    bounds = Bounds((student, student), (step, most), sizes, tokens)
     return Problem(
         budget=design.budget,
         student=student,
@@ -462,10 +483,7 @@ def _near(plan: Arm, arm: Arm) -> bool:
 def _longer(design: Design, layers: int, teacher: int) -> float | None:
     """STEP times the teacher's tokens, or as many as corpus and budget leave room for."""
     step = design.shapes.tokens_per_step
-    most = float(design.split_tokens // step * step)
-    if design.charge_pretraining < 1:
-        granted = UNCHARGED * design.budget / (3.0 * design.forward(layers))
-        most = min(most, granted)
+    most = _teachers_within(design).longest // step * step
     if design.charge_pretraining > 0:
         training = 3.0 * design.charge_pretraining * design.forward(layers)
         most = min(most, 0.9 * design.budget / training)
@@ -474,9 +492,14 @@ def _longer(design: Design, layers: int, teacher: int) -> float | None:
 
 
 def _fits(design: Design, arm: Arm) -> bool:
-    """Whether rounding to whole steps left the allocation within 5% of the budget, one epoch."""
+    """Whether the recommendation could have been this allocation: rounding to whole steps left it
+    within 5% of the budget, in one epoch, with a teacher of those to choose from."""
     assert arm.teacher_layers is not None and arm.teacher_tokens is not None
-    most = design.split_tokens
+    most, teachers = design.split_tokens, _teachers_within(design)
+    if not teachers.smallest <= arm.teacher_layers <= teachers.biggest:
+        return False
+    if arm.teacher_tokens > teachers.longest + design.shapes.tokens_per_step / 2:
+        return False
     spent = charged(design, arm)
     within = 1 / SLACK <= spent / design.budget <= SLACK
     affordable = _trained(design, arm) <= SLACK * (1 + design.uncharged) * design.budget

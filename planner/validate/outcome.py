@@ -39,7 +39,10 @@ def outcome(trial: Trial) -> Document:
     }
     replicates = _replicates(trial)
     titles = {arm.key: arm.title for arm in trial.arms}
-    judgement = judge(measured, differences, titles, replicates)
+    judgement = judge(
+        measured, differences, titles, replicates,
+        neighbours_expected=trial.design.teacher_layers is None,
+    )  # fmt: skip
     runs = [_run(trial, run) for run in trial.runs]
     return {
         "schema_version": VERSION,

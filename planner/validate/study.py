@@ -31,7 +31,6 @@ from planner.validate.design import (
     affordable,
     allocation,
     arms,
-    charges,
     make_design,
     problem_of,
     trained_layers,
@@ -187,7 +186,7 @@ class _Asked:
         }
 
     def scale(self, tier: Tier) -> Scale:
-        return scale_for(allocation(tier, *charges(self.problem)))
+        return scale_for(allocation(tier, self.problem))
 
     def dataset(self, scale: Scale) -> Dataset:
         return prepare(_data(self.request, scale), self.request.cache)

@@ -120,7 +120,7 @@ def test_a_corpus_too_small_limits_the_trial_aloud(flops: float) -> None:
 
     assert made.layers == 2 or made.student_tokens >= LEAST_RATIO * made.parameters(made.layers)
     assert made.student_tokens <= 300_000 * 1.001
-    assert made.budget < allocation(tier)
+    assert made.budget < allocation(tier, QUESTION)
     assert any("THE CORPUS LIMITS" in each and "--data" in each for each in made.remarks)
     assert any("tokens per parameter, the recipe's 136" in each for each in made.remarks)
 
@@ -152,7 +152,7 @@ def test_what_is_not_charged_is_paid_for_too(tier: str, asked: dict[str, object]
     total = sum(made.cost(run) for run in (*made.ladder, *runs))
 
     assert total <= 1.06 * made.allowance
-    assert len(compared) >= 3
+    assert len(compared) >= 2
     for arm in compared:
         if arm.key != EQUAL_TOKENS:
             assert charged(made, arm) == pytest.approx(made.budget, rel=0.06)
@@ -172,6 +172,22 @@ def test_a_teacher_that_exists_keeps_its_relative_size() -> None:
     assert far.forward(far.teacher_layers) <= 3 * far.forward(far.layers)
     assert any("70 times the student's size" in each for each in far.remarks)
     assert {arm.teacher_layers for arm in recommended(near)[:1]} == {near.teacher_layers}
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_neighbours_could_have_been_recommended(scenario: str) -> None:
+    """Nothing is compared with the recommendation that its own bounds forbade: a longer training of
+    an uncharged teacher would beat it by being free."""
+    problem = Problem.from_mapping({"budget": 1e21, "student": "1B", "scenario": scenario})
+    made = design(problem=problem)
+    bounds = problem_of(made).bounds
+    found = [arm for arm in recommended(made) if arm.teacher_layers is not None]
+
+    assert len(found) >= 2
+    for arm in found:
+        assert arm.teacher_layers is not None and arm.teacher_tokens is not None
+        assert made.parameters(arm.teacher_layers) <= bounds.teacher_size[1]
+        assert arm.teacher_tokens <= bounds.teacher_tokens[1] + made.shapes.tokens_per_step
 
 
 def test_best_case_counts_its_one_baseline_once() -> None:
