@@ -27,7 +27,7 @@ def sheet(document: Document) -> Sheet:
     """Everything for the terminal, Markdown and JSON."""
     trial, recipe = document["trial"], document["recipe"]
     answers = document["judgement"]["answers"]
-    verdict = WORDS[document["outcome"]]
+    verdict = WORDS[document["outcome"]] + _another_sign(document)
     return Sheet(
         kind="validation",
         title=(
@@ -51,6 +51,24 @@ def sheet(document: Document) -> Sheet:
         notes=(*full_size(document), *method(document), *document["caveats"]),
         data=document,
         method={"pass": "distil", "fail": "supervised"}.get(document["outcome"], "either"),
+    )
+
+
+def _another_sign(document: Document) -> str:
+    """A reservation where the law itself has the trial's answer come out otherwise than the
+    recipe's: then the trial tries the law, and the recipe's own sign is not what it measured."""
+    recipe = document["recipe"]
+    differing = [
+        answer["question"].partition(" at ")[2]
+        for answer in document["judgement"]["answers"]
+        if answer["against"] in FULL_SIZE
+        and (recipe[FULL_SIZE[answer["against"]]] < 0) != (answer["difference"]["predicted"] < 0)
+    ]
+    if not differing:
+        return ""
+    return (
+        f" At this scale the law predicts the opposite of what it predicts for the recipe at "
+        f"{' and at '.join(differing)}: the law was tried, the recipe's own sign was not."
     )
 
 
@@ -202,12 +220,23 @@ def method(document: Document) -> tuple[str, ...]:
         f"{fit['prior_spread_of_exponents']:.0%}); the fit leaves "
         f"{fit['rms_relative_error']:.2%} on them. Predictions are made before the tested runs, "
         "which share no run and no seed with the calibration.",
-        f"Order: of {order['pairs']} pairs of distilled allocations, {order['resolved']} are told "
-        f"apart by the measurements, {order['agreeing']} of them in the predicted order.",
+        *(
+            [
+                f"Order: of {order['pairs']} pairs of distilled allocations, {order['resolved']} "
+                f"are told apart by the measurements, {order['agreeing']} of them in the predicted "
+                "order."
+            ]
+            if order["pairs"]
+            else []
+        ),
         "Noise: "
         + ("unknown" if noise is None else f"{noise:.3f} nats")
-        + f" from seed to seed, {_pooling(document['judgement'])}. Recommended minus best tried "
-        f"(regret): {document['judgement']['regret']:.3f} nats.",
+        + f" from seed to seed, {_pooling(document['judgement'])}."
+        + (
+            f" Recommended minus best tried (regret): {document['judgement']['regret']:.3f} nats."
+            if order["pairs"]
+            else ""
+        ),
         f"Corpus {trial['corpus']}: {units.format_count(trial['split_tokens'])} tokens in the "
         f"smaller half; {trial['ladder_runs']} runs of {units.format_flops(trial['ladder_flops'])} "
         f"FLOPs to calibrate, {trial['test_runs']} of {units.format_flops(trial['test_flops'])} to "

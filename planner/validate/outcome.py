@@ -348,10 +348,11 @@ def _caveats(trial: Trial) -> list[str]:
             "follow a power law there, and predictions suffer."
         )
     bound = [name for name in trial.plan.recipe.binding if "student-size" not in name]
-    if bound:
+    if bound and design.teacher_layers is None:
         found.append(
-            f"The re-planned optimum rests on {', '.join(bound)} of the trial (corpus or buildable "
-            "sizes), so that it has neighbours on one side only."
+            f"The re-planned optimum rests on {', '.join(bound)} of the trial (corpus, buildable "
+            "sizes, or the compute that uncharged teachers are granted), so that it has neighbours "
+            "on one side only."
         )
     if design.seeds < 3:
         found.append("Fewer than three seeds: nothing is concluded.")
