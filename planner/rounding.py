@@ -41,7 +41,7 @@ def rounded(problem: Problem, coefficients: CoefficientSet) -> tuple[Problem, Re
     assert best is not None
     chosen, recipe, certificate = best
     gap = recipe.student.cross_entropy - lower
-    recipe = replace(recipe, binding=binding_bounds(recipe, problem))
+    recipe = replace(recipe, binding=binding_bounds(recipe, problem, coefficients))
     return chosen, recipe, replace(certificate, lower_bound=lower, gap=gap)
 
 
