@@ -150,11 +150,9 @@ def binding_bounds(
     return found + (_at_edges(recipe, problem, coefficients) if problem.stay_in_domain else ())
 
 
-def _at_edges(
-    recipe: Recipe, problem: Problem, coefficients: CoefficientSet
-) -> tuple[str, ...]:
+def _at_edges(recipe: Recipe, problem: Problem, coefficients: CoefficientSet) -> tuple[str, ...]:
     """The edges of the domain that the recipe rests on in what the plan was free to choose."""
-    given = () if problem.student is None else ("student_parameters",)
+    given: tuple[str, ...] = () if problem.student is None else ("student_parameters",)
     if recipe.teacher.existing:
         given += ("teacher_parameters", "teacher_tokens", "teacher_cross_entropy")
     found: tuple[str, ...] = ()

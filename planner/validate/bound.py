@@ -135,7 +135,9 @@ def _polish(region: Region, point: Array, best: float) -> float:
     moves = np.array(np.meshgrid(*[(-1.0, 0.0, 1.0)] * 3)).reshape(3, -1).T * free
     step, edge = 0.05, np.max(_start(region)[1], axis=0)
     for _ in range(POLISH_ROUNDS):
-        around = np.clip(point + step * moves, np.where(free, low, point), np.where(free, edge, point))
+        around = np.clip(
+            point + step * moves, np.where(free, low, point), np.where(free, edge, point)
+        )
         losses = region.loss(*np.exp(around).T)
         first = int(np.argmin(losses))
         if losses[first] < best:

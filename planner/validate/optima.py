@@ -15,7 +15,8 @@ from planner.problem import Problem
 from planner.validate.region import Array, Region, regions
 
 TEACHERS, STUDENTS = 25, 9  # grid points along an axis of the teacher, and of the student's size
-ROUNDS = 70
+ROUNDS = 30
+STEPS = (1.0, 0.1, 0.03, 0.01, 0.01, 0.003)
 SHRINK = 0.55
 SLACK = 1e-9  # of the budget; less unspent is rounding
 MOVES = np.array(np.meshgrid(*[(-1.0, 0.0, 1.0)] * 3)).reshape(3, 1, -1)
@@ -38,7 +39,8 @@ def best_plans(problem: Problem, coefficients: CoefficientSet) -> Best:
     found = [_search(region) for region in regions(problem, coefficients)]
     if not found:
         laws = np.shape(coefficients.supervised.E)[0]
-        return Best(*[np.full(laws, np.nan)] * 5, cross_entropy=np.full(laws, np.inf))
+        nothing = np.full(laws, np.nan)
+        return Best(nothing, nothing, nothing, nothing, nothing, np.full(laws, np.inf))
     pick = np.argmin(np.stack([each.cross_entropy for each in found]), axis=0)
     return Best(
         **{
@@ -64,23 +66,32 @@ def _search(region: Region) -> Best:
     losses = region.loss(*np.exp(grid))
     point = grid[:, 0, np.argmin(losses, axis=1)][..., None]
     best = np.min(losses, axis=1)[:, None]
-    step = np.full(best.shape, 1.0)
+    for start in STEPS:
+        point, best = _walk(region, point, best, start, (low, high))
+        if region.teacher is None:  # a cheaper teacher as good frees budget to walk on with
+            n, d = _cheapest(region, point, (low, high))
+            point = np.stack([point[0], n, d])
+    return _described(region, point, best)
+
+
+def _walk(
+    region: Region, point: Array, best: Array, start: float, ends: tuple[Array, Array]
+) -> tuple[Array, Array]:
+    """Pattern search of every law at once, from steps of `start` down."""
+    step = np.full(best.shape, start)
     for _ in range(ROUNDS):
-        around = np.clip(point + step * MOVES, low, high)
+        around = np.clip(point + step * MOVES, *ends)
         losses = region.loss(*np.exp(around))
         pick = np.argmin(losses, axis=1)[:, None]
         least = np.take_along_axis(losses, pick, 1)
         better = least < best
         point = np.where(better, np.take_along_axis(around, pick[None], 2), point)
         best, step = np.minimum(best, least), np.where(better, step, SHRINK * step)
-    u, n, d = point
-    if region.teacher is None:
-        n, d = _cheapest(region, u, n, d, (low, high))
-    return _described(region, u, n, d, best)
+    return point, best
 
 
-def _described(region: Region, u: Array, n: Array, d: Array, best: Array) -> Best:
-    student, size, tokens = (np.exp(each) for each in (u, n, d))
+def _described(region: Region, point: Array, best: Array) -> Best:
+    student, size, tokens = np.exp(point)
     planned = np.nan if region.teacher is not None else 1.0
     columns = (
         student,
@@ -93,14 +104,13 @@ def _described(region: Region, u: Array, n: Array, d: Array, best: Array) -> Bes
     return Best(*(np.broadcast_to(each, best.shape)[:, 0].copy() for each in columns))
 
 
-def _cheapest(
-    region: Region, u: Array, n: Array, d: Array, ends: tuple[Array, Array]
-) -> tuple[Array, Array]:
+def _cheapest(region: Region, point: Array, ends: tuple[Array, Array]) -> tuple[Array, Array]:
     """Where the budget leaves a choice of teachers of one cross-entropy: the cheapest one.
 
     Cheapest is what the budget pays for it, or its training where the budget pays for neither.
     """
     problem, law = region.problem, region.coefficients.supervised
+    u, n, d = point
     per_token = region.coefficients.flops.per_token
     student, loss = np.exp(u), law.loss(np.exp(n), np.exp(d))
     read = region.tokens(student, np.exp(n), np.exp(d))

@@ -14,16 +14,18 @@ from typing import Any
 from coefficients import CoefficientSet, load
 from planner.problem import Problem
 from planner.translate import require_distillation
+from planner.validate.checks.baseline import baseline_check
 from planner.validate.checks.compare import CLOSE as CLOSE
 from planner.validate.checks.compare import Check as Check
 from planner.validate.checks.domain import in_domain_checks, warnings_check
+from planner.validate.checks.proofs import proof_checks
 from planner.validate.checks.question import (
     considered_check,
     provenance_check,
     scenario_checks,
     verdict_check,
 )
-from planner.validate.checks.recipes import baseline_check, proof_checks, recipe_check
+from planner.validate.checks.recipes import recipe_check
 from planner.validate.checks.trust import (
     opinion_checks,
     robust_checks,
@@ -50,9 +52,7 @@ def _checks(
 ) -> Iterator[Check]:
     recipe, built = document["recipe"], problem.round_to_architecture
     yield recipe_check("the recipe: losses, FLOPs, bounds", recipe, problem, chosen, built)
-    yield from proof_checks(
-        "the recipe", recipe, document["certificate"], problem, chosen, built
-    )
+    yield from proof_checks("the recipe", recipe, document["certificate"], problem, chosen, built)
     yield baseline_check(document["supervised"], problem, chosen)
     yield verdict_check(document, problem, chosen)
     yield provenance_check(document, problem, chosen)

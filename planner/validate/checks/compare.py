@@ -59,7 +59,7 @@ class Ledger:
             self.same(f"{what}: the length", len(ours), len(theirs))
             for position, (one, other) in enumerate(zip(ours, theirs, strict=False)):
                 self.tree(f"{what}[{position}]", one, other, rel)
-        elif _is_number(ours) and _is_number(theirs):
+        elif isinstance(ours, float) and _is_number(theirs):
             self.near(what, ours, theirs, rel)
         else:
             self.same(what, ours, theirs)

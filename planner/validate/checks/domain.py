@@ -10,7 +10,8 @@ from coefficients import CoefficientSet
 from planner.opinion import ALARM
 from planner.problem import Problem
 from planner.validate.checks.compare import CLOSE, Check, Ledger
-from planner.validate.checks.recipes import nothing_fits, outside, proof_checks, recipe_check
+from planner.validate.checks.proofs import nothing_fits, proof_checks
+from planner.validate.checks.recipes import outside, recipe_check
 
 Part = Mapping[str, Any]
 Expected = tuple[str, str, float | None, tuple[float, float] | None]
@@ -61,14 +62,14 @@ def _expected(document: Part, coefficients: CoefficientSet) -> Iterator[Expected
         ours, theirs = recipe["student"]["cross_entropy"], opinion["cross_entropy"]
         if abs(theirs - ours) > ALARM * ours or (opinion["regret"] or 0.0) >= ALARM:
             spread = opinion["interval"]
-            ends = None if spread is None else (spread["low"], spread["high"])
-            yield "second-opinion", "cross_entropy", theirs, ends
+            around = None if spread is None else (spread["low"], spread["high"])
+            yield "second-opinion", "cross_entropy", theirs, around
 
 
 def in_domain_checks(
     document: Part, problem: Problem, coefficients: CoefficientSet
 ) -> Iterator[Check]:
-    """A plan inside the domain, or the proof that none fits, exactly where the recipe is outside."""
+    """A plan inside the domain, or proof that none fits, exactly where the recipe is outside."""
     leaves = bool(outside(document["recipe"], coefficients))
     ledger = Ledger("a plan inside the domain is offered where the recipe leaves it")
     inside = document["in_domain"]

@@ -1,4 +1,4 @@
-"""Whose numbers these are, every scenario beside the chosen one, the verdict, the other teachers."""
+"""Whose numbers these are, every scenario, the verdict, and the other teachers."""
 
 from __future__ import annotations
 
@@ -15,13 +15,8 @@ from planner.problem import Problem
 from planner.scenarios import SCENARIOS, scenario_of
 from planner.validate.bound import second_bound
 from planner.validate.checks.compare import Check, Ledger
-from planner.validate.checks.recipes import (
-    SECOND_TOLERANCE,
-    nothing_fits,
-    outside,
-    proof_checks,
-    recipe_check,
-)
+from planner.validate.checks.proofs import SECOND_TOLERANCE, nothing_fits, proof_checks
+from planner.validate.checks.recipes import outside, recipe_check
 
 Part = Mapping[str, Any]
 
@@ -128,7 +123,7 @@ def considered_check(document: Part, problem: Problem, coefficients: Coefficient
     ledger.same("their number", len(expected), len(stated))
     losses = [loss for _, loss in stated]
     ledger.same("their order", sorted(losses), losses)
-    ours = {name: loss for name, loss in expected}
+    ours = dict(expected)
     for name, loss in stated:
         ledger.near(f"the student's loss under {name}", ours.get(name), loss, room=2e-6)
     return ledger.check()

@@ -5,7 +5,7 @@ Every law is applied again to the recipe; optima under other laws are found by a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,8 +18,10 @@ from planner.robust import DRAWS as ROBUST_DRAWS
 from planner.sensitivity import RELATIVE
 from planner.uncertainty import DRAWS, LEVEL
 from planner.validate.bound import second_bound
+from planner.validate.checks.baseline import best_supervised
 from planner.validate.checks.compare import Check, Ledger
-from planner.validate.checks.recipes import SECOND_TOLERANCE, best_supervised, recipe_check
+from planner.validate.checks.proofs import SECOND_TOLERANCE
+from planner.validate.checks.recipes import recipe_check
 from planner.validate.optima import Best, best_plans
 
 Part = Mapping[str, Any]
@@ -38,7 +40,7 @@ def losses(recipe: Part, coefficients: CoefficientSet) -> Array:
     law = coefficients.distillation
     assert law is not None
     loss = teacher["cross_entropy"]
-    if not teacher["existing"]:
+    if teacher["parameters"] and teacher["tokens"] and not teacher["existing"]:
         loss = coefficients.supervised.loss(teacher["parameters"], teacher["tokens"])
     return np.ravel(law.loss(student["parameters"], student["tokens"], loss))
 
@@ -123,7 +125,7 @@ def robust_checks(
     sets = [coefficients, *([other] if other else [])]
     drawn = next((each for each in sets if each.draws_path is not None), coefficients)
     laws = draws.load(drawn, ROBUST_DRAWS, trailing=1)
-    reduce = {"expected": np.mean, "worst": np.max}
+    reduce: dict[str, Callable[[Array], Any]] = {"expected": np.mean, "worst": np.max}
     ledger = Ledger("the robust recipe and the risk table")
     rows = [each["recipe"] for each in stated["recipes"]]
     names, criterion = [each["name"] for each in stated["recipes"]], stated["criterion"]
@@ -136,8 +138,8 @@ def robust_checks(
     ledger.near("the lower bound", least[criterion], stated["lower_bound"], 0.0, NATS)
     ledger.holds("the lower bound is above the criterion", stated["lower_bound"] <= value)
     every = [(each.name, losses_of(rows, each), _free_best(problem, each)) for each in sets]
-    for name, each in reduce.items():
-        over = [float(each(losses(row, laws))) for row in rows]
+    for name, criterion_of in reduce.items():
+        over = [float(criterion_of(losses(row, laws))) for row in rows]
         every.append((f"{name} over draws", over, least[name]))
     ledger.same("the views", [name for name, *_ in every], [v["name"] for v in stated["views"]])
     for (name, mine, best), view in zip(every, stated["views"], strict=False):
