@@ -186,7 +186,7 @@ def _notes(recipe: Recipe, row: Row, problem: Problem, binding: tuple[str, ...])
     if row.tie:
         notes.append(
             "Every teacher of this cross-entropy gives the same student; shown is the one that "
-            "costs the fewest FLOPs to train."
+            f"{_cheapest(problem)}."
         )
     if recipe.teacher.existing:
         notes.append("The teacher exists: its pretraining is sunk and not charged.")
@@ -205,6 +205,13 @@ def _notes(recipe: Recipe, row: Row, problem: Problem, binding: tuple[str, ...])
             f"{_limit(binding)}, and no other plan of this budget is better."
         )
     return tuple(notes)
+
+
+def _cheapest(problem: Problem) -> str:
+    """By what ties between teachers are broken (`optimise.ties`)."""
+    if problem.charge_inference == 0:
+        return "costs the fewest FLOPs to train"
+    return "the budget pays the fewest FLOPs for"
 
 
 def _limit(binding: tuple[str, ...]) -> str:
