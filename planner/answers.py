@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,7 +12,8 @@ from coefficients import CoefficientSet
 from planner import units
 from planner.assemble import Row, recipe_of
 from planner.errors import InfeasibleError
-from planner.optimise import minimise
+from planner.optimise import Batch, minimise
+from planner.optimise.batch import Array, Index
 from planner.optimise.frontier import smallest_budget
 from planner.optimise.starts import reach_range
 from planner.optimise.ties import cheapest_teachers
@@ -20,8 +21,14 @@ from planner.problem import Problem
 from planner.result import Certificate, Recipe
 from planner.translate import to_batches
 
-BUDGET_MARGIN = 1e-6
+BUDGET_MARGIN = 1e-5
 """A smallest budget is rounded up by this, so that it is feasible itself."""
+
+MOST_TIMES, PROBES = 1e6, 25
+"""How far above the least cost a plan inside the domain is looked for, and by how many budgets."""
+
+LOOSE = 1e-2
+"""Nats: whether any plan exists does not depend on how good it is."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +56,7 @@ def answers(problems: Sequence[Problem], coefficients: CoefficientSet) -> list[A
     batch, counts = to_batches(problems, coefficients)
     tolerance = np.repeat([problem.tolerance for problem in problems], counts)
     found, ties = cheapest_teachers(batch, minimise(batch, tolerance))
-    low, high = reach_range(batch)
-    sane = low <= high
-    least = np.where(sane, smallest_budget(batch, np.where(sane, high, 0.0)), np.inf)
+    least = _least(batch)
     result, start = [], 0
     for problem, count in zip(problems, counts, strict=True):
         rows = slice(start, start + count)
@@ -75,8 +80,57 @@ def answers(problems: Sequence[Problem], coefficients: CoefficientSet) -> list[A
     return result
 
 
+def _least(batch: Batch) -> Array:
+    """FLOPs below which a row has no plan; inf where bounds exclude each other."""
+    low, high = reach_range(batch)
+    sane = low <= high
+    return np.where(sane, smallest_budget(batch, np.where(sane, high, 0.0)), np.inf)
+
+
+def smallest_budgets(problems: Sequence[Problem], coefficients: CoefficientSet) -> Array:
+    """The budget below which each problem has no plan, without solving any."""
+    batch, counts = to_batches(problems, coefficients)
+    least = np.minimum.reduceat(_least(batch), _firsts(counts))
+    return np.asarray(least * (1 + BUDGET_MARGIN))
+
+
+def _firsts(counts: Sequence[int]) -> Index:
+    """The first row of every problem."""
+    each = np.asarray(counts, dtype=np.intp)
+    return np.asarray(np.cumsum(each) - each, dtype=np.intp)
+
+
+def smallest_inside(problem: Problem, smallest: float, coefficients: CoefficientSet) -> float:
+    """The smallest budget of a plan inside the domain; inf where no budget gives one.
+
+    `smallest` pays for the least sizes and tokens, but the domain also ties the teacher's loss to
+    the student's own: whether a plan exists is asked of the solver, for many budgets at once.
+    """
+    low = math.log(smallest)
+    high, steps = low + math.log(MOST_TIMES), np.linspace(0.0, 1.0, PROBES)
+    while True:
+        budgets = np.exp(low + (high - low) * steps)
+        asked = [replace(problem, budget=float(b), tolerance=LOOSE) for b in budgets]
+        batch, counts = to_batches(asked, coefficients)
+        loss = minimise(batch, LOOSE, polish=False).loss
+        fits = np.isfinite(np.minimum.reduceat(loss, _firsts(counts)))
+        if not np.any(fits):
+            return math.inf
+        first = int(np.argmax(fits))
+        if first == 0 or high - low < PROBES * BUDGET_MARGIN:
+            return float(budgets[first])
+        low, high = math.log(budgets[first - 1]), math.log(budgets[first])
+
+
 def infeasible(problem: Problem, smallest: float, coefficients: CoefficientSet) -> InfeasibleError:
     """The error for a problem without a plan: the budget that would be enough, or why none is."""
+    if problem.stay_in_domain and math.isfinite(smallest):
+        smallest = smallest_inside(problem, smallest, coefficients)
+    return too_small(problem, smallest, coefficients)
+
+
+def too_small(problem: Problem, smallest: float, coefficients: CoefficientSet) -> InfeasibleError:
+    """The same for a smallest budget that is known to have a plan."""
     where = " inside the law's domain of validity" if problem.stay_in_domain else ""
     if problem.stay_in_domain and (reason := outside_reason(problem, coefficients)):
         return InfeasibleError(f"no plan exists{where}: {reason}.")

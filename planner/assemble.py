@@ -12,6 +12,9 @@ from planner.result import Baseline, Flops, Model, Recipe
 
 SNAP = 1e-11  # a value this close to a bound is on it: exp(log(x)) is not always x
 
+EDGE = 1e-6
+"""A quantity this close to the edge of the domain rests on it: the search stops that close."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -63,7 +66,7 @@ def recipe_of(row: Row, problem: Problem, coefficients: CoefficientSet) -> Recip
         coefficients.architectures.nearest(size),
     )
     recipe = Recipe(student, teacher, costs)
-    binding = binding_bounds(recipe, problem)
+    binding = binding_bounds(recipe, problem, coefficients)
     return replace(recipe, binding=binding, notes=_notes(recipe, row, problem, binding))
 
 
@@ -118,18 +121,24 @@ def existing_teacher(teacher: Teacher, coefficients: CoefficientSet) -> Model:
     )
 
 
-def _at_bounds(name: str, value: float, bounds: Range) -> tuple[str, ...]:
+def _at_bounds(name: str, value: float, bounds: Range, room: float = 1e-9) -> tuple[str, ...]:
     low, high = bounds
     found = []
-    if value <= low * (1 + 1e-9):
+    if value <= low * (1 + room):
         found.append(f"min-{name}")
-    if value >= high * (1 - 1e-9):
+    if value >= high * (1 - room):
         found.append(f"max-{name}")
     return tuple(found)
 
 
-def binding_bounds(recipe: Recipe, problem: Problem) -> tuple[str, ...]:
-    """Names of the bounds that the recipe rests on, such as ``max-teacher-tokens``."""
+def binding_bounds(
+    recipe: Recipe, problem: Problem, coefficients: CoefficientSet
+) -> tuple[str, ...]:
+    """Names of the bounds that the recipe rests on, such as ``max-teacher-tokens``.
+
+    A plan that was to stay inside the domain of validity may rest on its edges as well, such as
+    ``domain-min-teacher-cross-entropy``.
+    """
     bounds, student, teacher = problem.bounds, recipe.student, recipe.teacher
     assert student.parameters is not None and student.tokens is not None
     found = _at_bounds("student-tokens", student.tokens, bounds.student_tokens)
@@ -138,7 +147,38 @@ def binding_bounds(recipe: Recipe, problem: Problem) -> tuple[str, ...]:
     if not teacher.existing and teacher.parameters is not None and teacher.tokens is not None:
         found += _at_bounds("teacher-size", teacher.parameters, bounds.teacher_size)
         found += _at_bounds("teacher-tokens", teacher.tokens, bounds.teacher_tokens)
+    return found + (_at_edges(recipe, problem, coefficients) if problem.stay_in_domain else ())
+
+
+def _at_edges(recipe: Recipe, problem: Problem, coefficients: CoefficientSet) -> tuple[str, ...]:
+    """The edges of the domain that the recipe rests on in what the plan was free to choose."""
+    given: tuple[str, ...] = () if problem.student is None else ("student_parameters",)
+    if recipe.teacher.existing:
+        given += ("teacher_parameters", "teacher_tokens", "teacher_cross_entropy")
+    found: tuple[str, ...] = ()
+    for quantity, value in quantities(recipe, coefficients).items():
+        measured = coefficients.domain.of(quantity)
+        if value is None or measured is None or quantity in given:
+            continue
+        ends = _at_bounds(quantity.replace("_", "-"), value, measured, EDGE)
+        found += tuple(f"domain-{end}" for end in ends)
     return found
+
+
+def quantities(recipe: Recipe, coefficients: CoefficientSet) -> dict[str, float | None]:
+    """Everything the domain of validity is about, as the recipe has it."""
+    student, teacher = recipe.student, recipe.teacher
+    assert student.parameters is not None and student.tokens is not None
+    supervised = float(coefficients.supervised.loss(student.parameters, student.tokens))
+    return {
+        "student_parameters": student.parameters,
+        "student_tokens": student.tokens,
+        "teacher_parameters": teacher.parameters,
+        "teacher_tokens": teacher.tokens,
+        "student_tokens_per_parameter": student.tokens_per_parameter,
+        "teacher_cross_entropy": teacher.cross_entropy,
+        "teacher_to_supervised": teacher.cross_entropy / supervised,
+    }
 
 
 def _notes(recipe: Recipe, row: Row, problem: Problem, binding: tuple[str, ...]) -> tuple[str, ...]:
@@ -146,7 +186,7 @@ def _notes(recipe: Recipe, row: Row, problem: Problem, binding: tuple[str, ...])
     if row.tie:
         notes.append(
             "Every teacher of this cross-entropy gives the same student; shown is the one that "
-            "costs the fewest FLOPs to train."
+            f"{_cheapest(problem)}."
         )
     if recipe.teacher.existing:
         notes.append("The teacher exists: its pretraining is sunk and not charged.")
@@ -161,7 +201,21 @@ def _notes(recipe: Recipe, row: Row, problem: Problem, binding: tuple[str, ...])
     unspent = problem.budget - recipe.flops.total
     if unspent > 1e-6 * problem.budget:
         notes.append(
-            f"{units.format_share(unspent / problem.budget)} of the budget stays unspent: more "
-            "compute would not help within the bounds."
+            f"{units.format_share(unspent / problem.budget)} of the budget stays unspent: "
+            f"{_limit(binding)}, and no other plan of this budget is better."
         )
     return tuple(notes)
+
+
+def _cheapest(problem: Problem) -> str:
+    """By what ties between teachers are broken (`optimise.ties`)."""
+    if problem.charge_inference == 0:
+        return "costs the fewest FLOPs to train"
+    return "the budget pays the fewest FLOPs for"
+
+
+def _limit(binding: tuple[str, ...]) -> str:
+    """What keeps the student from reading more tokens that the budget would pay."""
+    if "max-student-tokens" in binding or "domain-max-student-tokens" in binding:
+        return "the student's tokens are at their limit"
+    return "the student has all the tokens that the bounds allow it"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from coefficients import CoefficientSet
 from planner import units
+from planner.assemble import quantities
 from planner.problem import Problem
 from planner.result import Baseline, Recipe, ScenarioResult, Verdict, Warning
 
@@ -76,22 +77,6 @@ def leaves_domain(recipe: Recipe, coefficients: CoefficientSet) -> bool:
     return any(each.code == "outside-domain" for each in domain_warnings(recipe, coefficients))
 
 
-def quantities(recipe: Recipe, coefficients: CoefficientSet) -> dict[str, float | None]:
-    """Everything the domain of validity is about, as the recipe has it."""
-    student, teacher = recipe.student, recipe.teacher
-    assert student.parameters is not None and student.tokens is not None
-    supervised = float(coefficients.supervised.loss(student.parameters, student.tokens))
-    return {
-        "student_parameters": student.parameters,
-        "student_tokens": student.tokens,
-        "teacher_parameters": teacher.parameters,
-        "teacher_tokens": teacher.tokens,
-        "student_tokens_per_parameter": student.tokens_per_parameter,
-        "teacher_cross_entropy": teacher.cross_entropy,
-        "teacher_to_supervised": teacher.cross_entropy / supervised,
-    }
-
-
 def baseline_warnings(baseline: Baseline, coefficients: CoefficientSet) -> tuple[Warning, ...]:
     """Warnings where the supervised baseline itself leaves the measured sizes or tokens."""
     found = []
@@ -100,7 +85,8 @@ def baseline_warnings(baseline: Baseline, coefficients: CoefficientSet) -> tuple
         ("tokens", baseline.model.tokens),
     ):
         measured = coefficients.domain.of(f"student_{quantity}")
-        if measured is None or value is None or measured[0] <= value <= measured[1]:
+        low, high = measured or (0.0, 0.0)
+        if measured is None or value is None or low * (1 - 1e-9) <= value <= high * (1 + 1e-9):
             continue
         found.append(
             Warning(

@@ -8,11 +8,15 @@ show that no teacher out there can win.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import replace
+
+import numpy as np
 
 from coefficients import CoefficientSet
 from planner import units
-from planner.answers import Answer, answers
+from planner.answers import Answer, answers, smallest_budgets, smallest_inside, too_small
 from planner.assemble import binding_bounds
 from planner.errors import ProblemError
 from planner.problem import Problem
@@ -28,45 +32,88 @@ def rounded(problem: Problem, coefficients: CoefficientSet) -> tuple[Problem, Re
     A given student becomes the nearest buildable one. A free one is chosen among the buildable
     sizes on either side of the continuous optimum; then the certificate is relative to those.
     """
-    students = _students(problem, coefficients)
-    if not students:
-        raise _no_size("student", problem.bounds.student_size)
     best: tuple[Problem, Recipe, Certificate] | None = None
     lower = float("inf")
-    for student in students:
-        recipe, certificate = _best_teacher(student, coefficients)
-        lower = min(lower, certificate.lower_bound)
-        if best is None or recipe.student.cross_entropy < best[1].student.cross_entropy:
-            best = (student, recipe, certificate)
-    assert best is not None
+    for students in _students(problem, coefficients):
+        for student in students:
+            found = _best_teacher(student, coefficients)
+            if found is None:
+                continue
+            recipe, certificate = found
+            lower = min(lower, certificate.lower_bound)
+            if best is None or recipe.student.cross_entropy < best[1].student.cross_entropy:
+                best = (student, recipe, certificate)
+        if best is not None:
+            break
+    if best is None:
+        raise too_small(problem, _smallest_budget(problem, coefficients), coefficients)
     chosen, recipe, certificate = best
     gap = recipe.student.cross_entropy - lower
-    recipe = replace(recipe, binding=binding_bounds(recipe, problem))
+    recipe = replace(recipe, binding=binding_bounds(recipe, problem, coefficients))
     return chosen, recipe, replace(certificate, lower_bound=lower, gap=gap)
 
 
-def _students(problem: Problem, coefficients: CoefficientSet) -> list[Problem]:
-    family = coefficients.architectures
-    if problem.student is not None:
-        size = problem.student
-        layers = [family.nearest(size).layers]
-    else:
-        recipe, _ = answers([problem], coefficients)[0].require(coefficients)
-        assert recipe.student.parameters is not None
-        middle = family.nearest(recipe.student.parameters).layers
-        layers = [each for each in (middle - 1, middle, middle + 1) if each >= 1]
+def _students(problem: Problem, coefficients: CoefficientSet) -> Iterator[list[Problem]]:
+    """Buildable students, the most promising ones first: later ones only if those have no plan."""
     low, high = problem.bounds.student_size
-    sizes = [float(family.build(each).parameters) for each in layers]
-    if problem.student is not None:  # the nearest size may lie just outside bounds met by the asked
-        low, high = min(low, sizes[0]), max(high, sizes[0])
-        bounds = replace(problem.bounds, student_size=(low, high))
-        return [replace(problem, student=sizes[0], bounds=bounds)]
-    return [replace(problem, student=size) for size in sizes if low <= size <= high]
+    if problem.student is not None:
+        size = float(coefficients.architectures.nearest(problem.student).parameters)
+        bounds = replace(problem.bounds, student_size=(min(low, size), max(high, size)))
+        yield [replace(problem, student=size, bounds=bounds)]
+        return
+    sizes = _buildable("student", problem, coefficients)
+    [answer] = answers([problem], coefficients)
+    if answer.recipe is None:  # then no buildable one has a plan either
+        return
+    assert answer.recipe.student.parameters is not None
+    wanted = math.log(answer.recipe.student.parameters)
+    middle = min(range(len(sizes)), key=lambda k: abs(math.log(sizes[k]) - wanted))
+    yield [replace(problem, student=size) for size in sizes[max(0, middle - 1) : middle + 2]]
+    for size in reversed(sizes[: max(0, middle - 1)]):
+        yield [replace(problem, student=size)]
 
 
-def _best_teacher(problem: Problem, coefficients: CoefficientSet) -> tuple[Recipe, Certificate]:
+def _buildable(role: str, problem: Problem, coefficients: CoefficientSet) -> list[float]:
+    """Sizes of real architectures within the bounds, and the domain where the plan stays in it."""
+    low, high = getattr(problem.bounds, f"{role}_size")
+    measured = coefficients.domain.of(f"{role}_parameters") if problem.stay_in_domain else None
+    if measured is not None:
+        low, high = max(low, measured[0]), min(high, measured[1])
+    models = coefficients.architectures.between(low, high)
+    if not models:
+        raise _no_size(role, (low, high))
+    return [float(model.parameters) for model in models]
+
+
+def _smallest_budget(problem: Problem, coefficients: CoefficientSet) -> float:
+    """FLOPs from which on a buildable student has a plan with a buildable teacher."""
+    student = problem.student
+    if student is None:
+        student = _buildable("student", problem, coefficients)[0]
+    else:
+        student = float(coefficients.architectures.nearest(student).parameters)
+    low, high = problem.bounds.student_size
+    bounds = replace(problem.bounds, student_size=(min(low, student), max(high, student)))
+    smallest = replace(problem, student=student, bounds=bounds)
+    rows = [smallest]
+    if not problem.teachers:
+        sizes = _buildable("teacher", problem, coefficients)
+        rows = [_teacher_between(smallest, size, size) for size in sizes]
+    least = smallest_budgets(rows, coefficients)
+    if not problem.stay_in_domain:
+        return float(np.min(least))
+    finite = [(row, float(b)) for row, b in zip(rows, least, strict=True) if math.isfinite(b)]
+    return min((smallest_inside(row, b, coefficients) for row, b in finite), default=math.inf)
+
+
+def _best_teacher(
+    problem: Problem, coefficients: CoefficientSet
+) -> tuple[Recipe, Certificate] | None:
+    """The best recipe with a buildable teacher, and its proof; None if no such teacher has one."""
     free = answers([problem], coefficients)[0]
-    recipe, certificate = free.require(coefficients)
+    recipe, certificate = free.recipe, free.certificate
+    if recipe is None or certificate is None:
+        return None
     if recipe.teacher.existing:
         return recipe, certificate
     assert recipe.teacher.parameters is not None
@@ -97,7 +144,7 @@ def _best_teacher(problem: Problem, coefficients: CoefficientSet) -> tuple[Recip
         elif not rows and not tails:
             raise _no_size("teacher", problem.bounds.teacher_size)
         elif width >= MOST or not tails:
-            return found[0].require(coefficients) if found else free.require(coefficients)
+            return None
         width *= 2
 
 

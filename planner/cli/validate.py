@@ -81,11 +81,11 @@ def validate(recipe: str, check_only: bool, form: str, quiet: bool, **given: Any
 
 def _checked(document: Document, path: str, *, to_stdout: bool, quiet: bool) -> bool:
     """Recompute the document and say what came out; whether everything held."""
-    from planner.validate.checks import check_document
+    from planner.validate.checks import check_document, unchecked
 
     checks = check_document(document)
     passed = all(check.passed for check in checks)
-    text = _checks(checks, path)
+    text = _checks(checks, unchecked(document), path)
     if to_stdout or not passed:
         console.result(text)
     elif not quiet:
@@ -93,7 +93,7 @@ def _checked(document: Document, path: str, *, to_stdout: bool, quiet: bool) -> 
     return passed
 
 
-def _checks(checks: tuple[Check, ...], path: str) -> str:
+def _checks(checks: tuple[Check, ...], left: tuple[str, ...], path: str) -> str:
     width = max(len(check.name) for check in checks)
     failed = sum(not check.passed for check in checks)
     lines = [
@@ -103,7 +103,7 @@ def _checks(checks: tuple[Check, ...], path: str) -> str:
     ending = f"{failed} of {len(checks)} checks failed" if failed else (
         f"all {len(checks)} checks passed"
     )  # fmt: skip
-    return "\n".join([*lines, "", f"{path}: {ending}."])
+    return "\n".join([*lines, "", f"Not checked: {'; '.join(left)}.", f"{path}: {ending}."])
 
 
 def _request(given: dict[str, Any]) -> Request:

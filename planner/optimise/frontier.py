@@ -208,6 +208,13 @@ def smallest_budget(b: Batch, y: Array) -> Array:
     )
 
 
+def cheapest_charged(b: Batch, u: Array, y: Array, s: Array) -> Array:
+    """z of the teacher of reach y for which the budget pays least, given the student's tokens."""
+    student, _ = forward_flops(b, u)
+    nothing_left = np.full_like(student, -1.0)  # so that the tokens stay as they are
+    return _teacher_share(b, student, nothing_left, np.exp(s), y, None)
+
+
 def cheapest_training(b: Batch, y: Array) -> Array:
     """z of the teacher of reach y that costs the fewest FLOPs to train, charged or not."""
     train_only = replace(

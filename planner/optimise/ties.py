@@ -1,9 +1,10 @@
-"""Among teachers that give the student the same loss, the one that is cheapest to train.
+"""Among teachers that give the student the same loss, the one that is cheapest.
 
 Where the budget does not feel the teacher (best case), or has slack because the student's tokens
-are capped, every teacher on a contour of equal loss is optimal. Training cost is log-convex along
-the contour, and so is the charged cost; walking from the optimum found towards the cheapest
-training stays feasible up to one point and gets cheaper all the way.
+are capped, every teacher on a contour of equal loss is optimal. Cheapest is the least that the
+budget pays for the teacher, training and logits as they are charged; where it pays for neither, the
+least training. Both costs are log-convex along the contour, so a walk from the optimum found
+towards the cheapest gets cheaper all the way.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from planner.optimise.batch import Array, Batch, forward_flops
 from planner.optimise.search import Optima
 
 SLACK = 1e-9  # of the budget; less unspent is rounding
+MOST_LOGIT = 700.0  # of a share: beyond it the other term is nothing, and infinity is no place
 
 
 def charged_cost(b: Batch, u: Array, s: Array, n: Array, d: Array) -> Array:
@@ -33,7 +35,7 @@ def charged_cost(b: Batch, u: Array, s: Array, n: Array, d: Array) -> Array:
 
 
 def cheapest_teachers(b: Batch, found: Optima) -> tuple[Optima, NDArray[np.bool_]]:
-    """The same optima under the cheapest teachers to train, and where there was a choice."""
+    """The same optima under the cheapest teachers, and where there was a choice."""
     cost = charged_cost(b, found.u, found.s, found.n, found.d)
     free = (b.charge_inference == 0) & (b.charge_pretraining == 0)
     with np.errstate(invalid="ignore"):
@@ -46,8 +48,13 @@ def cheapest_teachers(b: Batch, found: Optima) -> tuple[Optima, NDArray[np.bool_
     u, s, n, d = (getattr(found, name)[rows] for name in "usnd")
     log_p, log_q = local.log_a - local.alpha * n, local.log_b - local.beta * d
     y, z_now = np.logaddexp(log_p, log_q), log_p - log_q
-    z_best = frontier.cheapest_training(local, y)
-    fits = np.zeros(rows.size)  # how far towards the cheapest training the budget reaches
+    z_best = np.where(
+        free[rows],
+        frontier.cheapest_training(local, y),
+        frontier.cheapest_charged(local, u, y, s),
+    )
+    z_best = np.clip(z_best, -MOST_LOGIT, MOST_LOGIT)
+    fits = np.zeros(rows.size)  # how far towards the cheapest teacher the budget reaches
     most = np.ones(rows.size)
     # exp(log(tokens)) may cost a rounding error more than the budget: that is no reason to stay
     limit = np.maximum(local.budget, cost[rows]) * (1 + 1e-15)

@@ -3,23 +3,25 @@
 Boxes in log N_S, log N_T, log D_T. Over a box the teacher's loss is at least ``L(N_T, D_T)`` at the
 high corner, the student's tokens are at most what the budget leaves at the low corner (every cost
 rises), and the second term of Eq. 8 falls in the student's size, its tokens and the teacher's loss.
-Coarse and slow beside the optimiser's planes, but short enough to check by eye.
+Coarse and slow beside the optimiser's planes, but short enough to check by eye. Inside the domain
+of validity its ranges only take plans away, so the same bound holds with the ranges cut off.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from coefficients import CoefficientSet
-from planner.problem import Problem, Teacher
-from planner.translate import require_distillation, teacher_loss
+from planner.problem import Problem
+from planner.validate.region import SLIVER, Region, regions
 
 Array = NDArray[np.float64]
 
-MAX_BOXES = 400_000
+MAX_BOXES = 200_000
+POLISH_ROUNDS = 60
 
 
 @dataclass(frozen=True)
@@ -32,45 +34,66 @@ class SecondBound:
 
 
 def second_bound(
-    problem: Problem, coefficients: CoefficientSet, incumbent: float, tolerance: float = 1e-4
+    problem: Problem,
+    coefficients: CoefficientSet,
+    incumbent: float,
+    tolerance: float = 1e-4,
+    buildable: bool = False,
 ) -> SecondBound:
     """Bound the problem's optimum from below until it is within `tolerance` of the incumbent.
 
     Stops with what it has when the open boxes exceed MAX_BOXES. `incumbent` only prunes: boxes
-    whose bound is above ``incumbent - tolerance`` are closed.
+    whose bound is above ``incumbent - tolerance`` are closed. buildable: planned teachers have the
+    size of a real architecture. Both numbers are inf where there is no plan.
     """
-    if problem.teachers:
-        each = [_search(problem, coefficients, incumbent, tolerance, t) for t in problem.teachers]
-    else:
-        each = [_search(problem, coefficients, incumbent, tolerance, None)]
+    allowed = [_buildable(each) if buildable else each for each in regions(problem, coefficients)]
+    each = [_search(region, incumbent, tolerance) for region in allowed]
     return SecondBound(
-        min(one.lower for one in each), min(one.best for one in each), sum(o.boxes for o in each)
+        min((one.lower for one in each), default=np.inf),
+        min((one.best for one in each), default=np.inf),
+        sum(one.boxes for one in each),
     )
 
 
-def _search(
-    problem: Problem,
-    coefficients: CoefficientSet,
-    incumbent: float,
-    tolerance: float,
-    teacher: Teacher | None,
-) -> SecondBound:
-    bounds = problem.bounds
-    axes = [problem.size_range]
-    axes += [bounds.teacher_size, bounds.teacher_tokens] if teacher is None else []
-    low = np.log([[axis[0] for axis in axes]])
-    high = np.log([[axis[1] for axis in axes]])
+def _buildable(region: Region) -> Region:
+    if region.teacher is not None:
+        return region
+    models = region.coefficients.architectures.between(*region.teacher_size)
+    return replace(region, sizes=tuple(float(model.parameters) for model in models))
+
+
+def _search(region: Region, incumbent: float, tolerance: float) -> SecondBound:
+    low, high = _start(region)
     lowest, best, count = np.inf, np.inf, 0
+    point = low[:1]
     while low.shape[0]:
         count += low.shape[0]
-        lower, middle = _evaluate(problem, coefficients, low, high, teacher)
-        best = min(best, float(np.min(middle)))
+        lower = _lower(region, low, high)
+        middle = region.loss(*np.exp(0.5 * (low + high)).T)
+        first = int(np.argmin(middle))
+        if middle[first] < best:
+            best, point = float(middle[first]), 0.5 * (low + high)[first : first + 1]
         keep = lower < min(incumbent, best) - tolerance
         if np.count_nonzero(keep) > MAX_BOXES:
             keep[:] = False
         lowest = min(lowest, float(np.min(lower[~keep], initial=np.inf)))
         low, high = _halve(low[keep], high[keep])
+    if np.isfinite(best):
+        best = _polish(region, point, best)
     return SecondBound(lowest, best, count)
+
+
+def _start(region: Region) -> tuple[Array, Array]:
+    """One box over everything, or one per buildable teacher; existing teachers have no width."""
+    axes = [region.student_size, region.teacher_size, region.teacher_tokens]
+    if region.teacher is not None:
+        axes[1:] = [(1.0, 1.0), (1.0, 1.0)]
+    low = np.log([[axis[0] for axis in axes]])
+    high = np.log([[axis[1] for axis in axes]])
+    if region.sizes:
+        low, high = (np.repeat(edge, len(region.sizes), axis=0) for edge in (low, high))
+        low[:, 1] = high[:, 1] = np.log(region.sizes)
+    return low, high
 
 
 def _halve(low: Array, high: Array) -> tuple[Array, Array]:
@@ -85,49 +108,40 @@ def _halve(low: Array, high: Array) -> tuple[Array, Array]:
     return low, high
 
 
-def _evaluate(
-    problem: Problem,
-    coefficients: CoefficientSet,
-    low: Array,
-    high: Array,
-    teacher: Teacher | None,
-) -> tuple[Array, Array]:
-    """(lower bounds over the boxes, losses at their centres); inf where infeasible."""
-    law = require_distillation(coefficients)
-    a, b, c = np.exp(low), np.exp(high), np.exp(0.5 * (low + high))
-    t_best, _ = _teacher(problem, coefficients, b, teacher)
-    t_worst, _ = _teacher(problem, coefficients, a, teacher)
-    t_middle, _ = _teacher(problem, coefficients, c, teacher)
-    most, middle = (_tokens(problem, coefficients, x, teacher) for x in (a, c))
-    least = problem.bounds.student_tokens[0]
+def _lower(region: Region, low: Array, high: Array) -> Array:
+    """Lower bounds over the boxes; inf where a box holds no plan."""
+    small, large = np.exp(low).T, np.exp(high).T
+    t_best = np.maximum(region.teacher_cross_entropy(large[1], large[2]), region.teacher_loss[0])
+    t_worst = np.minimum(region.teacher_cross_entropy(small[1], small[2]), region.teacher_loss[1])
+    supervised = region.coefficients.supervised
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        second = law.loss(b[:, 0], np.maximum(most, least), t_worst) - t_worst
-        lower = np.where(most >= least * (1 - 1e-12), t_best + second, np.inf)
-        at_centre = law.loss(c[:, 0], np.maximum(middle, least), t_middle)
-    return lower, np.where(middle >= least, at_centre, np.inf)
+        most = np.minimum(region.affordable(*small), region.student_tokens[1])
+        most = np.minimum(most, region.ratio[1] * large[0])
+        if np.isfinite(region.to_supervised[1]):  # L_T / L(N_S, D_S) may not exceed it
+            weakest = t_best / region.to_supervised[1]
+            most = np.minimum(most, supervised.tokens_for_loss(small[0], weakest))
+        least = region.least(small[0])
+        paid = np.maximum(most, least)
+        ok = (most >= least * (1 - SLIVER)) & (t_best <= t_worst * (1 + SLIVER))
+        ok &= t_worst * (1 + SLIVER) >= region.to_supervised[0] * supervised.loss(large[0], paid)
+        second = region.law.loss(large[0], paid, t_worst) - t_worst
+        return np.where(ok, t_best + second, np.inf)
 
 
-def _teacher(
-    problem: Problem, coefficients: CoefficientSet, x: Array, teacher: Teacher | None
-) -> tuple[Array, Array]:
-    """(cross-entropy, FLOPs charged for training) of the teachers at these corners."""
-    if teacher is not None:
-        loss = np.full(x.shape[0], teacher_loss(teacher, coefficients))
-        return loss, np.zeros_like(loss)
-    loss = coefficients.supervised.loss(x[:, 1], x[:, 2])
-    training = 3.0 * coefficients.flops.per_token(x[:, 1]) * x[:, 2]
-    return loss, problem.charge_pretraining * training
-
-
-def _tokens(
-    problem: Problem, coefficients: CoefficientSet, x: Array, teacher: Teacher | None
-) -> Array:
-    """Student tokens that the budget leaves (Eq. 9 solved for D_S), capped by the bounds."""
-    flops = coefficients.flops
-    student = flops.per_token(x[:, 0])
-    size = x[:, 1] if teacher is None else np.full(x.shape[0], teacher.size or 0.0)
-    logits = np.where(size > 0, flops.per_token(size), 0.0)
-    _, training = _teacher(problem, coefficients, x, teacher)
-    rest = problem.budget - training - student * problem.serving_tokens
-    tokens = rest / (3.0 * student + problem.charge_inference * logits)
-    return np.asarray(np.minimum(tokens, problem.bounds.student_tokens[1]))
+def _polish(region: Region, point: Array, best: float) -> float:
+    """A pattern search from the best centre: the better plan it finds, the sharper the check."""
+    low, high = (np.min(edge, axis=0) for edge in _start(region))
+    free = (high > low) & np.array([True, not region.sizes, True])
+    moves = np.array(np.meshgrid(*[(-1.0, 0.0, 1.0)] * 3)).reshape(3, -1).T * free
+    step, edge = 0.05, np.max(_start(region)[1], axis=0)
+    for _ in range(POLISH_ROUNDS):
+        around = np.clip(
+            point + step * moves, np.where(free, low, point), np.where(free, edge, point)
+        )
+        losses = region.loss(*np.exp(around).T)
+        first = int(np.argmin(losses))
+        if losses[first] < best:
+            best, point = float(losses[first]), around[first : first + 1]
+        else:
+            step *= 0.4
+    return best
