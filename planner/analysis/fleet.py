@@ -222,6 +222,8 @@ def _newton(
         leader = present & (~pooled | (np.cumsum(pooled, axis=1) == 1))
         pinned = ((s <= low) & (q < log_price[:, None])) | ((s >= high) & (q > log_price[:, None]))
         free = leader & ~pinned & np.isfinite(q)
+        # all at their most, and too dear together: the price at which the last one gives way
+        dearest = np.max(np.where(leader & np.isfinite(q), q, -80.0), axis=1) + NUDGE
         g = np.where(free, spent / cost[:, None], 0.0)
         q, slope = np.where(free, q, 0.0), np.where(free, slope, -1.0)
         weighty = g / slope
@@ -229,7 +231,8 @@ def _newton(
         with np.errstate(divide="ignore", invalid="ignore"):
             fresh = (np.log(budget / cost) + (weighty * q).sum(axis=1)) / total
         before = log_price
-        log_price = np.where(total < 0, np.clip(fresh, -80.0, 80.0), -80.0)
+        stuck = np.where(cost > budget, dearest, -80.0)
+        log_price = np.clip(np.where(total < 0, fresh, stuck), -80.0, 80.0)
         aim = np.where(free, (log_price[:, None] - q) / slope, 0.0)
         step = np.clip(aim, -1.5, 1.5)
         if np.any(pooled):

@@ -23,10 +23,14 @@ so the bound is accurate to second order in `half`.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+from numpy.typing import NDArray
 
 from planner.analysis.fleet import Fleet, Points, value
 from planner.analysis.fleet_costs import (
+    Cells,
     Teachers,
     chord,
     first_cells,
@@ -39,10 +43,12 @@ from planner.analysis.fleet_costs import (
 from planner.optimise.batch import Array, Index, forward_flops
 
 GROWTH = 1.3
+NO_PRICE = 1e-30  # nats for the whole budget: less than rounding
 FIRST_CELL = (1e-4, 0.05)  # in log tokens, following the width of the box
 FARTHEST = 60.0  # in log tokens: farther than any two bounds on them
 CHUNK = 10_000  # boxes times kinds of student at a time: memory
-HALVINGS, FINEST, MOST_CELLS = 13, 1e-3, 100_000
+HALVINGS, FINEST = 13, 1e-3
+MOST_CELLS, MOST_AT_ONCE = 40, 20_000  # ranges of a box, of all: its parts need fewer
 
 
 def lower_bounds(f: Fleet, row: Index, at: Points, half: Array, enough: Array) -> Array:
@@ -51,12 +57,74 @@ def lower_bounds(f: Fleet, row: Index, at: Points, half: Array, enough: Array) -
     Where the first bound stays below `enough`, more work goes into a better one.
     """
     found = _bounds(f, row, at, half, teachers(f, row, at, half))
-    if trained(f) and np.any(f.b.charge_inference > 0):
-        low = np.flatnonzero(found < enough)
-        if low.size:
-            better = _by_chords(f, row[low], _take(at, low), half[low], enough[low])
-            found[low] = np.maximum(found[low], better)
+    low = np.flatnonzero(found < enough) if trained(f) else np.array([], dtype=np.intp)
+    if low.size == 0:
+        return found
+    row, at, half, enough = row[low], _take(at, low), half[low], enough[low]
+    edge = _stationary(f, row, at, half)
+    other = _bounds(f, row, edge, half, teachers(f, row, edge, half))
+    found[low] = np.maximum(found[low], other)
+    if np.any(f.b.charge_inference > 0):
+        for points in (at, edge):
+            # without a price the teacher's cost proves nothing, however it is bounded
+            hope = np.flatnonzero((found[low] < enough) & (points.price > NO_PRICE))
+            hope = hope[~_lost(f, row[hope], _take(points, hope), half[hope], enough[hope])]
+            if hope.size:
+                more = _by_chords(f, row[hope], _take(points, hope), half[hope], enough[hope])
+                found[low[hope]] = np.maximum(found[low[hope]], more)
     return found
+
+
+def _stationary(f: Fleet, row: Index, at: Points, half: Array) -> Points:
+    """The points at the price that makes the whole stationary in y; any price proves a bound.
+
+    Where every student's tokens stand at their bounds, more compute is worth nothing, until the
+    teacher of a smaller reach is more than the budget buys. The best plan lies at that edge, where
+    the price jumps, and only the one between proves it: under any other a bound lies below by the
+    loss's slope times `half`.
+    """
+    box = teachers(f, row, at, half)
+    free = replace(at, price=np.zeros_like(at.price))
+    gain = _own_slopes(f, free, f.weight[row], box).sum(axis=1)
+    cost = box.fixed_y + np.sum(at.reading * np.exp(at.s), axis=1) * box.token_y[1]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        price = np.where((cost < 0) & (gain > 0), -gain / cost, at.price)
+    return replace(at, price=price)
+
+
+def _lost(f: Fleet, row: Index, at: Points, half: Array, enough: Array) -> NDArray[np.bool_]:
+    """Boxes that chords cannot save: one range of the tokens fails however often it is halved.
+
+    Follows only the worst range of every box, which costs a few bounds, where `_by_chords` may
+    take thousands to find the same.
+    """
+    lost = np.full(half.shape, False)
+    if half.size == 0:
+        return lost
+    cells = first_cells(f, row, at)
+    for _ in range(HALVINGS + 1):
+        where = cells.box
+        lower = _bounds(f, row[where], _take(at, where), half[where],
+                        chord(f, at.y[where], half[where], cells))  # fmt: skip
+        order = np.lexsort((lower, where))
+        boxes, first = np.unique(where[order], return_index=True)
+        worst = order[first]
+        failing = lower[worst] < enough[boxes]
+        fine = ~_may_halve(cells, half)[worst]
+        lost[boxes[failing & fine]] = True
+        go = worst[failing & ~fine]
+        if go.size == 0:
+            break
+        keep = np.full(where.shape, False)
+        keep[go] = True
+        cells = halve(f, row, at.y, cells.take(keep))
+    return lost
+
+
+def _may_halve(cells: Cells, half: Array) -> NDArray[np.bool_]:
+    """Whether a range is still coarser than its box."""
+    width = np.log(cells.many / np.maximum(cells.few, 1e-3 * cells.many))
+    return np.asarray(width > np.maximum(3.0 * half[cells.box], FINEST))
 
 
 def _by_chords(f: Fleet, row: Index, at: Points, half: Array, enough: Array) -> Array:
@@ -75,12 +143,13 @@ def _by_chords(f: Fleet, row: Index, at: Points, half: Array, enough: Array) -> 
         where = cells.box
         lower = _bounds(f, row[where], _take(at, where), half[where],
                         chord(f, at.y[where], half[where], cells))  # fmt: skip
-        width = np.log(cells.many / np.maximum(cells.few, 1e-3 * cells.many))
-        split = (lower < enough[where]) & (width > np.maximum(3.0 * half[where], FINEST))
+        failing = lower < enough[where]
+        split = failing & _may_halve(cells, half)
         # a box that no halving can save needs no further work
         lost = np.full(half.shape, False)
-        lost[where[(lower < enough[where]) & ~split]] = True
-        split &= ~lost[where] & (halving < HALVINGS) & (where.size < MOST_CELLS)
+        lost[where[failing & ~split]] = True
+        many = np.bincount(where[split], minlength=half.size) > MOST_CELLS
+        split &= ~(lost | many)[where] & (halving < HALVINGS) & (where.size < MOST_AT_ONCE)
         np.minimum.at(bound, where[~split], lower[~split])
         cells = halve(f, row, at.y, cells.take(split))
     return bound
@@ -161,15 +230,20 @@ def _chunk(f: Fleet, row: Index, at: Points, half: Array, box: Teachers) -> Arra
 def _split_slopes(f: Fleet, at: Points, weight: Array, box: Teachers) -> tuple[Array, Array]:
     """e_k, (M, K), and their sum, (M,): a kind gives up its own slope in y but for a share (its
     weight) of the whole's."""
+    own = _own_slopes(f, at, weight, box)
+    whole = own.sum(axis=1) + at.price * box.fixed_y
+    each = own - weight * whole[:, None]
+    return each, each.sum(axis=1)
+
+
+def _own_slopes(f: Fleet, at: Points, weight: Array, box: Teachers) -> Array:
+    """The slope of every kind's psi in y before any of it is given up, (M, K)."""
     b = f.b
     here = value(b, f.u, at.s, at.t[:, None])
     rise = np.where(b.existing, 0.0, b.gamma * (at.t - b.E))[:, None]
     second = np.exp(here.log_second)
     own = weight * (rise - second * rise / at.t[:, None] * (b.c0 + b.c1 * here.gate))
-    own = own + at.price[:, None] * at.reading * np.exp(at.s) * box.token_y[1][:, None]
-    whole = own.sum(axis=1) + at.price * box.fixed_y
-    each = own - weight * whole[:, None]
-    return each, each.sum(axis=1)
+    return np.asarray(own + at.price[:, None] * at.reading * np.exp(at.s) * box.token_y[1][:, None])
 
 
 def _aside(half: Array, low: Array, high: Array) -> Array:

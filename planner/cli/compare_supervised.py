@@ -9,6 +9,7 @@ import click
 from planner import units
 from planner.cli.options import output_options, plot_option, problem_options
 from planner.cli.output import Output
+from planner.cli.remote import Server, server_options
 from planner.errors import ProblemError
 from planner.reports.sheet import SHEET_FORMATS
 
@@ -27,10 +28,16 @@ from planner.reports.sheet import SHEET_FORMATS
     help="One or several student sizes like 300M,1B,3B; left out, the size is planned too.",
 )  # fmt: skip
 @problem_options(without=("budget", "student", "scenario", "round_to_architecture"))
+@server_options()
 @plot_option()
 @output_options(SHEET_FORMATS)
 def compare_supervised(
-    budget: str, student: str | None, given: dict[str, Any], plot: str | None, output: Output
+    budget: str,
+    student: str | None,
+    given: dict[str, Any],
+    plot: str | None,
+    output: Output,
+    server: Server | None,
 ) -> None:
     """Every scenario's best loss against supervised training of the same student and budget.
 
@@ -43,6 +50,10 @@ def compare_supervised(
     """
     low, high, points = units.parse_range(budget, units.parse_flops, "budget")
     students = sizes(student)
+    if server is not None:
+        asked = {**given, "budget": budget, "students": students}
+        server.report("/v1/compare", asked, output, plot)
+        return
     from coefficients import load
     from planner.analysis.compare import PER_DECADE, budget_grid, compare
     from planner.analysis.spread import with_spread

@@ -9,6 +9,7 @@ import click
 from planner import units
 from planner.cli.options import output_options, plot_option, problem_options
 from planner.cli.output import Output
+from planner.cli.remote import Server, server_options
 from planner.errors import ProblemError
 from planner.reports.sheet import SHEET_FORMATS
 
@@ -31,6 +32,7 @@ _OWN = ("budget", "teacher", "scenario", "round_to_architecture", "stay_in_domai
     "--scenario", metavar="NAME", help="Which of the teacher's costs count; full unless given."
 )
 @problem_options(without=_OWN)
+@server_options()
 @plot_option()
 @output_options(SHEET_FORMATS)
 def evaluate(
@@ -41,6 +43,7 @@ def evaluate(
     given: dict[str, Any],
     plot: str | None,
     output: Output,
+    server: Server | None,
 ) -> None:
     """What the law predicts for a recipe, how far it is from the best plan of the same cost, what
     to change first, and how rules of thumb would do.
@@ -67,6 +70,9 @@ def evaluate(
         from planner.reports.read import read_recipe
 
         document = read_recipe(recipe)
+        if server is not None:
+            server.report("/v1/evaluate", {"recipe": document}, output, plot)
+            return
         coefficients = load(document["problem"]["coefficients"])
         found = from_document(document, coefficients)
     else:
@@ -75,6 +81,10 @@ def evaluate(
                 "a recipe needs --student, --student-tokens and --teacher size=...,tokens=..., or "
                 "a file that plan --format toml wrote."
             )
+        if server is not None:
+            parts = {"student_tokens": student_tokens, "teacher": teacher, "scenario": scenario}
+            server.report("/v1/evaluate", {**given, **parts}, output, plot)
+            return
         problem = Problem.from_mapping({**given, "scenario": scenario, "budget": 1.0})
         coefficients = load(problem.coefficients)
         tokens = units.parse_count(student_tokens, "student tokens")

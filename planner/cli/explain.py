@@ -8,6 +8,7 @@ import click
 
 from planner.cli.options import output_options, plot_option, problem_options
 from planner.cli.output import Output
+from planner.cli.remote import Server, server_options
 from planner.reports.sheet import SHEET_FORMATS
 
 
@@ -17,9 +18,10 @@ from planner.reports.sheet import SHEET_FORMATS
     epilog="Example: plan explain --budget 1e21 --student 1B --plot why.png",
 )
 @problem_options()
+@server_options()
 @plot_option()
 @output_options(SHEET_FORMATS)
-def explain(given: dict[str, Any], plot: str | None, output: Output) -> None:
+def explain(given: dict[str, Any], plot: str | None, output: Output, server: Server | None) -> None:
     """Why the plan is what it is: the student's loss against its teacher's (the capacity gap) and
     against the split of the budget, what ten per cent more would bring, and what limits it now.
 
@@ -27,6 +29,9 @@ def explain(given: dict[str, Any], plot: str | None, output: Output) -> None:
     plan explain --budget 1e21 --student 1B
     plan explain --budget 1e22 --student 3B --scenario teacher-inference --plot why.svg
     """
+    if server is not None:
+        server.report("/v1/explain", given, output, plot)
+        return
     from planner.problem import Problem
 
     problem = Problem.from_mapping(given)

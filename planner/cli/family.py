@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -9,6 +10,7 @@ import click
 from planner import units
 from planner.cli.options import output_options, plot_option, problem_options
 from planner.cli.output import Output
+from planner.cli.remote import Server, server_options
 from planner.errors import ProblemError
 from planner.reports.sheet import SHEET_FORMATS
 
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
     help="For that table: all share one budget, rather than each bringing its share of it.",
 )
 @problem_options(without=("budget", "student", "serving_tokens", "round_to_architecture"))
+@server_options()
 @plot_option()
 @output_options(SHEET_FORMATS)
 def family(
@@ -67,6 +70,7 @@ def family(
     given: dict[str, Any],
     plot: str | None,
     output: Output,
+    server: Server | None,
 ) -> None:
     """Split one budget over a teacher and all its students, with a proven bound.
 
@@ -83,6 +87,21 @@ def family(
         raise ProblemError(
             "give either --budget to split it, or --target to find the smallest one."
         )
+    if server is not None:
+        server.report(
+            "/v1/family",
+            {
+                **given,
+                "budget": budget,
+                "students": [asdict(member) for member in members],
+                "cached": cached,
+                "growth": growth,
+                "fixed_total": fixed_total,
+            },
+            output,
+            plot,
+        )
+        return
     from planner.analysis.family import plan_family
     from planner.analysis.family_growth import family_growth
     from planner.problem import Problem

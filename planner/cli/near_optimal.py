@@ -8,6 +8,7 @@ import click
 
 from planner.cli.options import output_options, plot_option, problem_options
 from planner.cli.output import Output
+from planner.cli.remote import Server, server_options
 from planner.errors import ProblemError
 from planner.reports.sheet import SHEET_FORMATS
 from planner.units import parse_share
@@ -23,10 +24,16 @@ from planner.units import parse_share
 @click.option(
     "--compute", metavar="SHARE", help="Instead: recipes that waste at most this share of compute."
 )
+@server_options()
 @plot_option()
 @output_options(SHEET_FORMATS)
 def near_optimal(
-    given: dict[str, Any], within: str | None, compute: str | None, plot: str | None, output: Output
+    given: dict[str, Any],
+    within: str | None,
+    compute: str | None,
+    plot: str | None,
+    output: Output,
+    server: Server | None,
 ) -> None:
     """The valley is flat: how far each quantity may move before the loss is worse than a ceiling,
     the cheapest teacher among all those recipes, and the buildable models.
@@ -39,6 +46,10 @@ def near_optimal(
         raise ProblemError("give --within or --compute, not both.")
     share = parse_share(within) if within is not None else None
     waste = parse_share(compute) if compute is not None else None
+    if server is not None:
+        asked = {**given, "within": share, "compute": waste}
+        server.report("/v1/near-optimal", asked, output, plot)
+        return
     from coefficients import load
     from planner.analysis import near_optimal as analysis
     from planner.problem import Problem

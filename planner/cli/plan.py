@@ -8,6 +8,7 @@ import click
 
 from planner.cli.options import output_options, problem_options
 from planner.cli.output import Output
+from planner.cli.remote import Server, server_options
 
 
 class PlanCommand(click.Command):
@@ -39,10 +40,7 @@ class PlanCommand(click.Command):
     help="Also the recipe with the best expected (or worst) loss over the coefficients' draws.",
 )  # fmt: skip
 @click.option("--sensitivity", is_flag=True, help="Also what each coefficient does to the plan.")
-@click.option(
-    "--server", metavar="URL", help="Let this `planner serve` do the work, as http://HOST:PORT."
-)
-@click.option("--token", envvar="PLANNER_TOKEN", help="The server's token, if it wants one.")
+@server_options()
 @output_options()
 def plan(
     given: dict[str, Any],
@@ -50,8 +48,7 @@ def plan(
     robust: str | None,
     sensitivity: bool,
     output: Output,
-    server: str | None,
-    token: str | None,
+    server: Server | None,
 ) -> None:
     """Find the best distillation recipe for a compute budget and prove that it is the best.
 
@@ -69,10 +66,8 @@ def plan(
     if (hardware := parse_hardware(str(given["budget"]))) is not None:
         output.remark(f"Budget: {hardware} = {format_flops(problem.budget)} FLOPs.")
     if server is not None:
-        from planner.cli import remote
-
         views = {"robust": robust, "sensitivity": sensitivity or None, "near_optimal": share}
-        remote.plan(server, token, given, views, output)
+        server.plan(given, views, output)
         return
     from planner.solve import solve  # after the problem, so that a mistake is answered at once
 

@@ -9,6 +9,7 @@ import click
 from planner import units
 from planner.cli.options import output_options, plot_option, problem_options
 from planner.cli.output import Output
+from planner.cli.remote import Server, server_options
 from planner.errors import ProblemError
 from planner.reports.sheet import SHEET_FORMATS
 
@@ -24,10 +25,16 @@ from planner.reports.sheet import SHEET_FORMATS
     help="Be as good as this supervised model instead: size=3B,tokens=60B.",
 )  # fmt: skip
 @problem_options(without=("budget", "scenario", "round_to_architecture"))
+@server_options()
 @plot_option()
 @output_options(SHEET_FORMATS)
 def target(
-    loss: str | None, like: str | None, given: dict[str, Any], plot: str | None, output: Output
+    loss: str | None,
+    like: str | None,
+    given: dict[str, Any],
+    plot: str | None,
+    output: Output,
+    server: Server | None,
 ) -> None:
     """The smallest budget that reaches a loss, for every scenario and for supervised training.
 
@@ -39,6 +46,9 @@ def target(
     """
     if (loss is None) == (like is None):
         raise ProblemError("give either --loss 2.2 or --like size=3B,tokens=60B.")
+    if server is not None:
+        server.report("/v1/target", {**given, "loss": loss, "like": like}, output, plot)
+        return
     from coefficients import load
     from planner.analysis.target import Like
     from planner.analysis.target import target as find

@@ -8,6 +8,8 @@ import click
 
 from planner.cli.options import output_options, plot_option, problem_options
 from planner.cli.output import Output
+from planner.cli.remote import Server, server_options
+from planner.errors import ProblemError
 from planner.reports.sheet import SHEET_FORMATS
 
 
@@ -32,10 +34,16 @@ from planner.reports.sheet import SHEET_FORMATS
 )
 @problem_options(without=("scenario", "charge_pretraining", "charge_inference",
                           "round_to_architecture"))  # fmt: skip
+@server_options()
 @plot_option()
 @output_options(SHEET_FORMATS)
 def teachers(
-    source: str | None, logits: str, given: dict[str, Any], plot: str | None, output: Output
+    source: str | None,
+    logits: str,
+    given: dict[str, Any],
+    plot: str | None,
+    output: Output,
+    server: Server | None,
 ) -> None:
     """Rank teachers that exist by the loss of the student they make under the budget.
 
@@ -53,6 +61,14 @@ def teachers(
     from planner.reports.sheet import render
     from planner.reports.teachers import sheet, verdict
 
+    if server is not None:
+        if source is not None and (source != SHIPPED or given.get("teacher")):
+            raise ProblemError(
+                "a server ranks the teachers of --teacher or its own catalogue; leave out "
+                "--teachers, or --server."
+            )
+        server.report("/v1/teachers", {**given, "logits": logits}, output, plot)
+        return
     named = given.pop("teacher", ())
     charge = 0.0 if logits == "stored" else 1.0
     asked = Problem.from_mapping({**given, "charge_inference": charge, "charge_pretraining": 0.0})
@@ -73,8 +89,6 @@ def teachers(
 
 
 def _priced(entry: Any) -> Any:
-    from planner.errors import ProblemError
-
     if entry.teacher.size is None:
         raise ProblemError(
             f"the teacher '{entry.name}' has no size, so its logits have no price; add its size, "

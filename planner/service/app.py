@@ -11,10 +11,11 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from planner.service import catalogues, openapi, static
 from planner.service.endpoints import ENDPOINTS, Endpoint
-from planner.service.guard import LOOPBACK, Guard
+from planner.service.guard import LOOPBACK, Guard, Load
 from planner.service.jobs import Jobs
 from planner.service.limits import Settings
 from planner.service.metrics import CONTENT_TYPE, Metrics
@@ -23,6 +24,8 @@ from planner.service.problems import MEDIA_TYPE, Problem, RefusedError, refuse
 
 log = logging.getLogger("planner.service")
 Handler = Callable[[Request], Awaitable[Response]]
+ANSWERING_SECONDS = 2.0
+"""For the last answers to leave when the server stops."""
 
 
 class Service:
@@ -39,6 +42,7 @@ class Service:
         }
         self.seconds = {"quick": limits.quick_seconds, "wide": limits.wide_seconds}
         self.jobs = Jobs(self.lanes["jobs"], limits)
+        self.load = Load(limits.active)
         self.ready = False
 
     @asynccontextmanager
@@ -52,6 +56,7 @@ class Service:
             yield
         finally:
             self.ready = False
+            await self.load.ended(ANSWERING_SECONDS)  # what was cancelled says so
             await self.jobs.close()
             for lane in self.lanes.values():
                 await lane.close()
@@ -67,15 +72,21 @@ class Service:
             job = self.jobs.start(endpoint.task, body, options)
             place = f"/v1/jobs/{job.id}"
             return _json(job.document(), 202, {"Location": place})
-        name, started = endpoint.lane_for(options), asyncio.Event()
+        name, started = endpoint.lane_for(options, body), asyncio.Event()
         work = asyncio.create_task(
             self.lanes[name].run(endpoint.task, body, options, self.seconds[name], started=started)
         )
         gone = asyncio.create_task(_disconnected(request))
-        await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
-        gone.cancel()
+        try:
+            await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            work.cancel()
+            raise
+        finally:
+            gone.cancel()
         if not work.done() and not started.is_set():
             work.cancel()  # the client left; what runs already costs less than a new process
+            raise ClientDisconnect
         try:
             return _response(await work)
         except asyncio.CancelledError:
@@ -116,7 +127,9 @@ def create_app(settings: Settings | None = None, allowed_hosts: tuple[str, ...] 
             allow_headers=["Authorization", "Content-Type"],
         )
     hosts = (*LOOPBACK, *allowed_hosts) if settings.host in LOOPBACK else allowed_hosts
-    app.add_middleware(Guard, metrics=service.metrics, token=settings.token, hosts=hosts)
+    app.add_middleware(
+        Guard, metrics=service.metrics, load=service.load, token=settings.token, hosts=hosts
+    )
     return app
 
 
@@ -179,9 +192,11 @@ def _add_jobs(app: FastAPI, service: Service) -> None:
             )
         return _response(found.reply)
 
-    app.add_api_route("/v1/jobs/{id}", job, methods=["GET"], include_in_schema=False)
+    app.add_api_route("/v1/jobs/{id}", job, methods=["GET", "HEAD"], include_in_schema=False)
     app.add_api_route("/v1/jobs/{id}", cancel, methods=["DELETE"], include_in_schema=False)
-    app.add_api_route("/v1/jobs/{id}/result", result, methods=["GET"], include_in_schema=False)
+    app.add_api_route(
+        "/v1/jobs/{id}/result", result, methods=["GET", "HEAD"], include_in_schema=False
+    )
 
 
 def _add_plain(app: FastAPI, service: Service) -> None:
@@ -207,7 +222,7 @@ def _add_plain(app: FastAPI, service: Service) -> None:
         ("/metrics", metrics),
         ("/openapi.json", description),
     ):
-        app.add_api_route(path, function, methods=["GET"], include_in_schema=False)
+        app.add_api_route(path, function, methods=["GET", "HEAD"], include_in_schema=False)
 
 
 def _add_errors(app: FastAPI) -> None:
@@ -225,13 +240,8 @@ def _add_errors(app: FastAPI) -> None:
             )
         return _problem(problem, dict(error.headers or {}))
 
-    async def failed(_: Request, error: Exception) -> Response:
-        log.error("unhandled", exc_info=error)
-        return _problem(Problem(500, "internal", "The server failed; please report it."))
-
     app.add_exception_handler(RefusedError, refused)
     app.add_exception_handler(HTTPException, unknown)
-    app.add_exception_handler(Exception, failed)
 
 
 def _problem(problem: Problem, headers: dict[str, str] | None = None) -> Response:

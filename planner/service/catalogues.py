@@ -129,7 +129,9 @@ CATALOGUES: dict[str, Catalogue] = {
 def add(app: FastAPI) -> None:
     """Register every catalogue."""
     for path, catalogue in CATALOGUES.items():
-        app.add_api_route(path, _handler(catalogue), methods=["GET"], include_in_schema=False)
+        app.add_api_route(
+            path, _handler(catalogue), methods=["GET", "HEAD"], include_in_schema=False
+        )
 
 
 def _handler(catalogue: Catalogue) -> Callable[[Request], Response]:

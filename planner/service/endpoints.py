@@ -13,6 +13,8 @@ from planner.errors import INPUT_ERRORS, ProblemError
 from planner.reports import FORMATS
 from planner.reports.sheet import SHEET_FORMATS
 from planner.service import fitting, schemas
+from planner.service.accept import choose
+from planner.service.body import read_object
 from planner.service.problems import RefusedError, of_error, refuse
 from planner.units import parse_share
 
@@ -39,6 +41,8 @@ class Endpoint:
     views: bool = False
     """Whether the query may ask for `plan`'s wider views, which are answered in the wide lane."""
     media_types: tuple[str, ...] = field(default=(JSON,))
+    quick_parts: frozenset[str] = frozenset()
+    """A body that asks for none but these `parts` is answered in the quick lane."""
 
     def options(self, request: Request) -> dict[str, Any]:
         """What the query and the Accept header say beside the body."""
@@ -47,7 +51,7 @@ class Endpoint:
         if not self.formats:
             return {}
         query = request.query_params
-        name = query.get("format") or self._accepted(request.headers.get("accept", ""))
+        name = query.get("format") or choose(request.headers.get("accept", ""), self.formats)
         if name not in self.formats:
             raise refuse(
                 422,
@@ -66,9 +70,14 @@ class Endpoint:
             **(_views(query) if self.views else {}),
         }
 
-    def lane_for(self, options: Mapping[str, Any]) -> str:
-        """Where a request with these options is answered, so that it holds up no shorter one."""
-        return "wide" if any(name in options for name in VIEWS) else self.lane
+    def lane_for(self, options: Mapping[str, Any], body: bytes = b"") -> str:
+        """Where a request is answered, so that it holds up no shorter one, nor waits for a longer.
+
+        The page asks for its recipe as two parts of `explore` that take no longer than a plan.
+        """
+        if any(name in options for name in VIEWS):
+            return "wide"
+        return "quick" if self.quick_parts and _only(self.quick_parts, body) else self.lane
 
     def _upload_options(self, request: Request) -> dict[str, Any]:
         stated = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -77,17 +86,19 @@ class Endpoint:
         except INPUT_ERRORS as error:
             raise RefusedError(of_error(error)) from error
 
-    def _accepted(self, header: str) -> str:
-        """The first format whose media type the header names; JSON where it names none."""
-        for each in header.split(","):
-            media_type = each.partition(";")[0].strip().lower()
-            for name in self.formats:
-                if media_type == FORMATS[name].media_type:
-                    return name
-        return "json"
-
 
 VIEWS = ("robust", "sensitivity", "near_optimal")
+
+
+def _only(quick: frozenset[str], body: bytes) -> bool:
+    """Whether the body asks for quick parts alone; what is wrong with it the solver will say."""
+    try:
+        parts = read_object(body).get("parts")
+    except RefusedError:
+        return False
+    return isinstance(parts, list) and bool(parts) and all(
+        isinstance(part, str) and part in quick for part in parts
+    )  # fmt: skip
 
 
 def _views(query: Mapping[str, str]) -> dict[str, Any]:
@@ -143,6 +154,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         schemas.ExploreIn,
         {"budget": "1e21", "student": "1B", "parts": ["plan", "gap"]},
         "The parts asked for; losses in nats per token, budgets in FLOPs.",
+        quick_parts=frozenset(("plan", "gap")),
     ),
     Endpoint(
         "/v1/compare",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import logging
 import re
 import secrets
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from planner.service.metrics import Metrics
@@ -19,6 +22,8 @@ log = logging.getLogger("planner.service")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 OPEN_PATHS = ("/", "/v1/health", "/v1/ready", "/openapi.json")
 OPEN_PREFIX = "/page/"
+NEVER_SHED = ("/v1/health", "/v1/ready", "/metrics")
+"""What operators ask a busy server."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 HEADERS = (
@@ -28,14 +33,35 @@ HEADERS = (
 )
 
 
+class Load:
+    """How many requests are being read or answered, and how many may be at once."""
+
+    def __init__(self, most: int) -> None:
+        self.active = 0
+        self.most = most
+
+    @property
+    def full(self) -> bool:
+        """Whether one more is too many."""
+        return self.active > self.most
+
+    async def ended(self, seconds: float) -> None:
+        """Wait for the requests under way to be answered, so long at most."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self.active:
+                    await asyncio.sleep(0.01)
+
+
 class Guard:
     """ASGI middleware. `hosts` are the names a request may use for this server; empty for any."""
 
     def __init__(
-        self, app: ASGIApp, metrics: Metrics, token: str | None, hosts: Iterable[str]
+        self, app: ASGIApp, metrics: Metrics, load: Load, token: str | None, hosts: Iterable[str]
     ) -> None:
         self.app = app
         self.metrics = metrics
+        self.load = load
         self.token = token
         self.hosts = frozenset(host.lower() for host in hosts)
 
@@ -60,17 +86,39 @@ class Guard:
                 record.bytes_out += len(message.get("body", b""))
             await send(message)
 
+        self.load.active += 1
         with self.metrics.in_flight.track_inprogress():
             try:
-                refusal = self._refusal(scope, record)
+                refusal = self._refusal(scope)
                 if refusal is not None:
                     await _send_problem(refusal, counted_send)
                 else:
-                    await self.app(scope, counted_receive, counted_send)
+                    await self._answer(scope, counted_receive, counted_send, record)
             finally:
+                self.load.active -= 1
                 self._finish(scope, record)
 
-    def _refusal(self, scope: Scope, record: _Record) -> Problem | None:
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, record: _Record) -> None:
+        """The application's answer, or a refusal where it has none: never a bare text."""
+        try:
+            await self.app(scope, receive, send)
+        except ClientDisconnect:
+            return  # the client left; the log line says 499
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if record.status != UNANSWERED or task is None:
+                raise
+            task.uncancel()  # the server stops, and this request took longer than it waits
+            await _send_problem(STOPPING, send)
+        except Exception as error:
+            log.error("unhandled", exc_info=error)
+            if record.status != UNANSWERED:
+                raise
+            await _send_problem(
+                Problem(500, "internal", "The server failed; please report it."), send
+            )
+
+    def _refusal(self, scope: Scope) -> Problem | None:
         headers = dict(scope["headers"])
         if self.hosts and _host(headers.get(b"host", b"")) not in self.hosts:
             return Problem(
@@ -79,6 +127,8 @@ class Guard:
                 "This server does not answer under that host name; start it with --allowed-host.",
             )
         path = scope["path"]
+        if self.load.full and path not in NEVER_SHED:
+            return CROWDED
         if self.token is None or path in OPEN_PATHS or path.startswith(OPEN_PREFIX):
             return None
         if scope["method"] == "OPTIONS":  # a browser asks before it may send a token
@@ -110,6 +160,19 @@ class Guard:
         )
 
 
+UNANSWERED = 499
+STOPPING = Problem(
+    503,
+    "busy",
+    "The server is shutting down before it could answer; send the request again.",
+    {"retry_after": 5},
+)
+CROWDED = Problem(
+    503,
+    "busy",
+    "The server is answering as many requests as it will take; try again in a second.",
+    {"retry_after": 1},
+)
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 
 
@@ -120,7 +183,7 @@ class _Record:
         given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
         self.id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
         self.began = time.perf_counter()
-        self.status = 499  # nothing was sent: the client left first
+        self.status = UNANSWERED  # nothing was sent: the client left first
         self.bytes_in = 0
         self.bytes_out = 0
 
@@ -140,5 +203,7 @@ async def _send_problem(problem: Problem, send: Send) -> None:
     ]
     if problem.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
+    if "retry_after" in problem.extra:
+        headers.append((b"retry-after", str(problem.extra["retry_after"]).encode()))
     await send({"type": "http.response.start", "status": problem.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

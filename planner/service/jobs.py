@@ -99,7 +99,9 @@ class Jobs:
             job.state, job.progress, job.message = "running", done, message
 
         try:
-            reply = await self.lane.run(job.kind, body, options, self.limits.job_seconds, progress)
+            reply = await self.lane.run(
+                job.kind, body, options, self.limits.job_seconds, progress, patient=True
+            )
             job.state = "done" if reply.status < 400 else "failed"
             job.progress = 1.0 if job.state == "done" else job.progress
             job.reply = reply

@@ -22,12 +22,19 @@ class Limits:
     wide_seconds: float = 30.0
     job_seconds: float = 900.0
     waiting: int = 128
-    """Requests that may wait for a solver, per lane; the next one is answered 503 at once."""
+    """Requests that may wait for a solver, per lane; the next one is answered 503 at once.
+
+    Waiting counts as part of a request's time and may take half of it."""
     jobs_running: int = 1
     jobs_waiting: int = 8
     jobs_kept: int = 64
     job_kept_seconds: float = 3600.0
-    connections: int = 512
+    active: int = 512
+    """Requests being read or answered, of whatever kind; health, readiness and metrics go on."""
+    silent_connections: int = 512
+    """Open connections without a request; beyond, the one that is silent longest is closed."""
+    head_seconds: float = 10.0
+    """How long the head of a request may take to arrive."""
 
 
 @dataclass(frozen=True)

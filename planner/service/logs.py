@@ -6,8 +6,10 @@ import json
 import logging
 import sys
 from datetime import UTC, datetime
+from typing import Any
 
-EXTRA = ("method", "route", "status", "milliseconds", "bytes_in", "bytes_out", "request_id")
+EXTRA = ("method", "route", "status", "milliseconds", "bytes_in", "bytes_out", "request_id",
+         "text")  # fmt: skip
 
 
 class JsonLines(logging.Formatter):
@@ -31,3 +33,9 @@ def configure(level: str = "info") -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.captureWarnings(True)
+    sys.excepthook = _log_exception
+
+
+def _log_exception(kind: type[BaseException], error: BaseException, where: Any) -> None:
+    logging.getLogger("planner.service").critical("ended", exc_info=(kind, error, where))

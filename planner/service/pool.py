@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import sys
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +21,10 @@ from planner.service.problems import Problem, refuse
 
 Progress = Callable[[float, str], None]
 LONGEST_LINE = 2**20
+RETRY_AFTER = 5
+"""Seconds after which a request that found every solver busy may try again."""
+
+log = logging.getLogger("planner.service")
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,7 @@ class Solver:
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
+        self._overheard = asyncio.create_task(self._overhear())
 
     @classmethod
     async def start(cls, niceness: int = 0) -> Solver:
@@ -54,8 +61,10 @@ class Solver:
             "-m",
             "planner.service.worker",
             str(niceness),
+            logging.getLevelName(log.getEffectiveLevel()),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
             limit=LONGEST_LINE,
             env=environment,
             start_new_session=True,  # Ctrl-C is for the front, which ends its solvers itself
@@ -97,6 +106,23 @@ class Solver:
             with suppress(ProcessLookupError):
                 self.process.kill()
         await self.process.wait()
+        await self._overheard
+
+    async def _overhear(self) -> None:
+        """Pass the child's log on, and log whatever else it writes, so that every line is JSON."""
+        assert self.process.stderr is not None
+        while True:
+            try:
+                line = await self.process.stderr.readline()
+            except ValueError:  # a line beyond all measure was dropped
+                continue
+            if not line:
+                return
+            text = line.decode("utf-8", "replace").rstrip()
+            if text.startswith('{"time":'):
+                print(text, file=sys.stderr, flush=True)
+            elif text:
+                log.error("solver", extra={"text": text[:1000]})
 
 
 class Lane:
@@ -129,11 +155,14 @@ class Lane:
         seconds: float,
         progress: Progress | None = None,
         started: asyncio.Event | None = None,
+        patient: bool = False,
     ) -> Reply:
         """One task within its time. RefusedError (503) if too many wait, (504) if it overruns.
 
-        Cancelling a waiting call takes it off the queue; cancelling one that `started` kills its
-        solver.
+        `seconds` hold the wait for a solver too, which may take half of them: a task that starts
+        has the other half at least. Only a `patient` call waits as long as it takes, and its time
+        begins with its start. Cancelling a waiting call takes it off the queue; cancelling one that
+        `started` kills its solver.
         """
         if self._closed or self.waiting >= self.most_waiting:
             raise refuse(
@@ -142,16 +171,26 @@ class Lane:
                 "The server has as many requests waiting as it will take; try again in a second.",
                 retry_after=1,
             )
+        began = time.monotonic()
         self.waiting += 1
         try:
-            await self._free.acquire()
+            async with asyncio.timeout(None if patient else seconds / 2):
+                await self._free.acquire()
+        except TimeoutError:
+            raise refuse(
+                503,
+                "busy",
+                f"No solver was free for {seconds / 2:g} s; try again in a few seconds.",
+                retry_after=RETRY_AFTER,
+            ) from None
         finally:
             self.waiting -= 1
+        waited = 0.0 if patient else time.monotonic() - began
         self.running += 1
         if started is not None:
             started.set()
         try:
-            return await self._run(task, body, options, seconds, progress)
+            return await self._run(task, body, options, seconds, waited, progress)
         finally:
             self.running -= 1
             self._free.release()
@@ -162,16 +201,25 @@ class Lane:
         body: bytes,
         options: Mapping[str, Any],
         seconds: float,
+        waited: float,
         progress: Progress | None,
     ) -> Reply:
         solver = await self._take()
         sound = False
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(seconds - waited):
                 reply = await solver.ask(task, body, options, progress)
             sound = True
             return reply
         except TimeoutError:
+            if waited > 0.1 * seconds:  # it may well have time enough when the server is less busy
+                raise refuse(
+                    503,
+                    "busy",
+                    f"The server is busy: of the {seconds:g} s that one request may take, this one "
+                    f"waited {waited:.1f} s for a solver; try again in a few seconds.",
+                    retry_after=RETRY_AFTER,
+                ) from None
             raise refuse(
                 504,
                 "timeout",

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import resource
 import socket
 from collections.abc import Callable
 
 from planner.errors import PlannerError
 from planner.service import logs
 from planner.service.app import create_app
+from planner.service.connections import KEEP_ALIVE, protocol
 from planner.service.guard import LOOPBACK
 from planner.service.limits import Settings
+
+MOST_FILES = 4096
+"""Descriptors; the usual 1024 are few for a full house of requests and silent connections."""
 
 
 class ListenError(PlannerError):
@@ -26,6 +31,7 @@ def run(
     import uvicorn
 
     logs.configure(log_level)
+    allow_files(MOST_FILES)
     app = create_app(settings, allowed_hosts)
     listener = listen(settings.host, settings.port)
     port = listener.getsockname()[1]
@@ -38,16 +44,24 @@ def run(
     say(f"Planner at http://{shown}:{port}/ (Ctrl-C ends it)")
     config = uvicorn.Config(
         app,
-        http="h11",  # bounds the size of a request's head
+        http=protocol(settings.limits),  # h11 bounds the size of a request's head
+        ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_keep_alive=30,
+        timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=int(settings.shutdown_seconds),
-        limit_concurrency=settings.limits.connections,
     )
     with listener:
         uvicorn.Server(config).run(sockets=[listener])
+
+
+def allow_files(wanted: int) -> None:
+    """Let the process hold that many sockets and pipes, or as many as the system lets it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def listen(host: str, port: int) -> socket.socket:

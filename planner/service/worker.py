@@ -11,6 +11,7 @@ import sys
 from typing import BinaryIO
 
 from planner.errors import INPUT_ERRORS
+from planner.service import logs
 from planner.service.pool import Reply, problem_reply
 from planner.service.problems import Problem, RefusedError, of_error
 
@@ -66,7 +67,7 @@ def main() -> None:
     os.dup2(2, 1)
     with open(os.devnull, "rb") as nothing:
         os.dup2(nothing.fileno(), 0)
-    logging.basicConfig(format='{"level":"%(levelname)s","event":"solver","message":"%(message)s"}')
+    logs.configure(sys.argv[2])
     try:
         serve(source, sink)
     except BrokenPipeError:  # the front is gone, nobody waits for the answer

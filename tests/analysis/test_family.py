@@ -13,7 +13,9 @@ from coefficients import load
 from planner.analysis.direct import split_directly
 from planner.analysis.family import Member, fleet_of, plan_family
 from planner.analysis.family_growth import family_growth
+from planner.analysis.fleet import solve as solve_fleet
 from planner.errors import InfeasibleError, ProblemError, UnreachableError
+from planner.optimise.starts import reach_range
 from planner.problem import Bounds, Problem, Teacher
 from planner.scenarios import SCENARIOS
 from planner.solve import optimum
@@ -296,3 +298,31 @@ def test_questions_without_an_answer_are_refused() -> None:
         plan_family(problem(1e21, serving_tokens=1e12), THREE, False, LAW)
     with pytest.raises(ProblemError, match="needs students"):
         plan_family(problem(1e21), [], False, LAW)
+
+
+@pytest.mark.parametrize(
+    ("budget", "most", "sizes"),
+    [
+        (1e22, 1e9, (3e8, 1e9)),
+        (1e21, 1e9, (3e8, 1e9)),
+        (1e24, 3e9, (1e9,)),
+        (1e22, 3e9, (3e8, 3e9)),
+    ],
+)
+def test_a_cap_on_tokens_leaves_a_plan_that_is_proven_soon(
+    budget: float, most: float, sizes: tuple[float, ...]
+) -> None:
+    """Where every student stands at its cap the best teacher is the dearest that the budget buys:
+    the proof there needs few boxes, and no teacher on a fine grid is better."""
+    question = problem(budget, bounds=Bounds(student_tokens=(1e6, most)))
+    members = [Member(size) for size in sizes]
+
+    plan = plan_family(question, members, False, LAW)
+
+    assert plan.proven
+    assert plan.boxes < 400
+    assert plan.flops.total <= budget * (1 + 1e-9)
+    f = fleet_of(question, members, np.ones((1, len(sizes))), np.array([budget]), False, LAW)
+    low, high = (float(edge[0]) for edge in reach_range(f.b))
+    y = np.linspace(low, high, 4001)
+    assert plan.lower_bound <= float(np.min(solve_fleet(f, np.zeros(y.size, int), y).loss))

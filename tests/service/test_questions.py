@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -116,3 +117,14 @@ def test_mistakes_are_sentences(
     assert not answer.json()["detail"][0].islower()
     if answer.json()["code"] == "unreachable":
         assert answer.json()["floor"] > 0.5
+
+
+def test_a_family_with_capped_tokens_is_answered_in_time(server: Server) -> None:
+    """Where the cap leaves compute that only the teacher can use, the proof still ends soon."""
+    question = {"budget": "1e22", "students": ["300M", "1B"], "max_student_tokens": "1B"}
+    began = time.monotonic()
+    answer = server.post("/v1/family", question)
+
+    assert answer.status_code == 200, answer.text
+    assert time.monotonic() - began < 15
+    assert answer.json()["proven"]
