@@ -228,9 +228,20 @@ class Robust:
     views: tuple[View, ...]
 
 
+WITH_OTHERS = "with the others"
+ALONE = "alone, by 1%"
+
+
 @dataclass(frozen=True)
 class Pull:
-    """How one coefficient moves the plan: changes as it goes through its interval."""
+    """How one coefficient moves the plan: both ends of its way from low to high.
+
+    how: "with the others", through its 90% interval, the other coefficients going along as they do
+    in the draws (the plan's mean given the coefficient); or "alone, by 1%", for coefficients
+    that no draws vary. recipe_share, loss_share: of the variance over the draws, the share that
+    goes with this coefficient; correlated coefficients share theirs, so the shares may sum to more
+    than 1. None for a coefficient moved alone.
+    """
 
     coefficient: str
     low: float
@@ -239,6 +250,9 @@ class Pull:
     student_tokens: tuple[float, float]
     teacher_parameters: tuple[float, float]
     teacher_tokens: tuple[float, float]
+    how: str = ALONE
+    recipe_share: float | None = None
+    loss_share: float | None = None
 
     @property
     def recipe_change(self) -> float:
@@ -246,7 +260,7 @@ class Pull:
         from math import log
 
         pairs = (self.student_tokens, self.teacher_parameters, self.teacher_tokens)
-        return max(abs(log(high / low)) for low, high in pairs if low > 0 and high > 0)
+        return max((abs(log(high / low)) for low, high in pairs if low > 0 and high > 0), default=0)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,17 @@ from collections.abc import Callable, Sequence
 
 from planner import units
 from planner.reports import words
-from planner.result import Interval, Plan, Pull, Recipe, Robust, SecondOpinion, Uncertainty
+from planner.result import (
+    ALONE,
+    WITH_OTHERS,
+    Interval,
+    Plan,
+    Pull,
+    Recipe,
+    Robust,
+    SecondOpinion,
+    Uncertainty,
+)
 
 _REOPTIMISED = (
     ("student_parameters", "student"),
@@ -107,22 +117,34 @@ def robust(found: Robust) -> str:
 
 def pull_head() -> list[str]:
     """Column heads of the sensitivities."""
-    return ["Coefficient", "from, to", "Cross-entropy", "Student tokens", "Teacher", "on tokens"]
+    return [
+        "Coefficient", "from, to", "Moved", "Recipe, loss variance", "Cross-entropy",
+        "Student tokens", "Teacher", "on tokens",
+    ]  # fmt: skip
 
 
 def pull_rows(pulls: Sequence[Pull]) -> list[list[str]]:
-    """The coefficients that move the recipe most, as both ends of their intervals move it."""
+    """The coefficients that move the recipe most, those of either way of moving them apart."""
     return [
         [
             pull.coefficient,
             f"{pull.low:.4g}, {pull.high:.4g}",
+            pull.how,
+            _shares(pull),
             _ends(pull.cross_entropy, units.format_loss),
             _ends(pull.student_tokens, units.format_count),
             _ends(pull.teacher_parameters, units.format_count),
             _ends(pull.teacher_tokens, units.format_count),
         ]
-        for pull in pulls[:PULLS_SHOWN]
+        for how in (WITH_OTHERS, ALONE)
+        for pull in [each for each in pulls if each.how == how][:PULLS_SHOWN]
     ]
+
+
+def _shares(pull: Pull) -> str:
+    if pull.recipe_share is None or pull.loss_share is None:
+        return words.NOTHING
+    return f"{pull.recipe_share:.0%}, {pull.loss_share:.0%}"
 
 
 def on_recipe(recipe: Recipe) -> str:
@@ -145,5 +167,7 @@ def _moves(spread: Interval) -> bool:
 
 
 def _ends(pair: tuple[float, float], show: Callable[[float], str]) -> str:
+    if any(value != value for value in pair):  # an existing teacher: not the plan's to choose
+        return words.NOTHING
     low, high = (show(value) for value in pair)
     return f"{low}, {high}" if low != high else low
