@@ -162,7 +162,10 @@ class Interval:
 class Uncertainty:
     """What the spread of the fitted coefficients does to a plan, from paired draws.
 
-    cross_entropy, supervised, difference: of this recipe and of the baseline, over the draws.
+    cross_entropy, supervised, difference: of this recipe and of the baseline, over the draws. These
+    are intervals of the law's values; `new_run` is the interval for the loss of one run of this
+    recipe, with the scatter of the fitted runs (None for a set that does not state it), `coverage`
+    the share of held-out runs that lay in such intervals, `coverage_sizes` with sizes left out.
     probability: share of draws under which distilling by this recipe beats supervised training.
     reoptimised: each draw's own optimum, by quantity (student_tokens, teacher_parameters, ...).
     fixed: parts of the law that the draws do not vary, so that the intervals leave them out.
@@ -177,6 +180,9 @@ class Uncertainty:
     probability: float
     reoptimised: Mapping[str, Interval]
     fixed: tuple[str, ...] = ()
+    new_run: Interval | None = None
+    coverage: float | None = None
+    coverage_sizes: float | None = None
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from planner import units
-from planner.fit.bootstrap import Bootstrap
+from planner.fit.bootstrap import Bootstrap, group_labels
 from planner.fit.estimate import Fit
 from planner.fit.identify import Unidentified, unidentified
 from planner.fit.judge import (
@@ -54,6 +54,7 @@ class Analysis:
     extrapolation: Extrapolation | None = None
     forms: tuple[FormError, ...] = ()
     coverage: Coverage | None = None
+    coverage_sizes: Coverage | None = None
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -166,6 +167,7 @@ class Analysis:
                 for each in self.forms
             ],
             "coverage": None if self.coverage is None else vars(self.coverage),
+            "coverage_sizes": None if self.coverage_sizes is None else vars(self.coverage_sizes),
             "residuals": [
                 {"quantity": b.quantity, "low": b.low, "high": b.high, **vars(b.errors)}
                 for b in self.bins
@@ -224,7 +226,14 @@ def analyse(
         extrapolation=extrapolation(point) if judgement else None,
         forms=compare_forms(point) if thorough else (),
         coverage=coverage(point) if thorough and boot is not None else None,
+        coverage_sizes=_coverage_sizes(point) if thorough and boot is not None else None,
     )
+
+
+def _coverage_sizes(point: Fit) -> Coverage | None:
+    """Coverage with whole sizes left out, where enough sizes remain to fit."""
+    labels = group_labels(point.task.rows, "size")
+    return coverage(point, labels) if 4 <= labels.max() + 1 <= 20 else None
 
 
 def _few_sizes(point: Fit) -> bool:

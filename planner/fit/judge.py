@@ -300,6 +300,17 @@ def coverage(
     return Coverage(level, len(rows), law, run)
 
 
+def scatter(point: Fit, parts: int = 20) -> tuple[float, ...]:
+    """Quantiles of log(measured / law) of the fitted runs of the form's kind, lowest to highest.
+
+    Widened by sqrt(n / (n - p)) for p coefficients fitted to n runs: a fit lies closer to its own
+    runs than to new ones.
+    """
+    n, own = len(point.task.rows), [name for name in point.task.free if "." not in name]
+    deviations = -point.residuals[:n] * np.sqrt(n / max(n - len(own), 1))
+    return tuple(map(float, np.quantile(deviations, np.linspace(0.0, 1.0, parts + 1))))
+
+
 def influence(point: Fit, rows: tuple[int, ...]) -> Influence:
     """Leave out runs (of the form's kind) and fit again."""
     task = point.task

@@ -38,12 +38,13 @@ def lines(plan: Plan) -> list[str]:
 
 
 def uncertainty(spread: Uncertainty, plan: Plan) -> list[str]:
-    """Two sentences: intervals and probability of this recipe, intervals of the optimum itself."""
+    """Intervals and probability of this recipe, how they were checked, and the optimum's own."""
     level = f"{spread.level:.0%}"
     fixed = f" (the {' and '.join(spread.fixed)} held fixed)" if spread.fixed else ""
     own = (
         f"Over {spread.draws} draws of {spread.source}{fixed}: cross-entropy "
-        f"{loss_range(spread.cross_entropy)} ({level}), against supervised "
+        f"{loss_range(spread.cross_entropy)} ({level}, the law's value; {_new_run(spread)}), "
+        "against supervised "
         f"{words.signed(spread.difference.low)} to {words.signed(spread.difference.high)}; "
         f"probability that distilling beats supervised training: {probability(spread)}."
     )
@@ -53,9 +54,29 @@ def uncertainty(spread: Uncertainty, plan: Plan) -> list[str]:
         if name in spread.reoptimised and _moves(spread.reoptimised[name])
     ]
     if not free:
-        return [own]
+        return [own, *_checked(spread)]
     best = loss_range(spread.reoptimised["cross_entropy"])
-    return [own, f"Each draw's own optimum ({level}): {', '.join(free)}, cross-entropy {best}."]
+    optimum = f"Each draw's own optimum ({level}): {', '.join(free)}, cross-entropy {best}."
+    return [own, *_checked(spread), optimum]
+
+
+def _new_run(spread: Uncertainty) -> str:
+    if spread.new_run is None:
+        return "one run scatters beyond it, by how much this set does not say"
+    return f"one run of it: {loss_range(spread.new_run)}"
+
+
+def _checked(spread: Uncertainty) -> list[str]:
+    """How often such intervals held runs that the fit had not seen, or nothing."""
+    if spread.new_run is None or spread.coverage is None:
+        return []
+    sizes = ""
+    if spread.coverage_sizes is not None:
+        sizes = f", {spread.coverage_sizes:.0%} where their whole size was left out"
+    return [
+        f"Of runs left out of the fit, {spread.coverage:.0%} lay in their {spread.level:.0%} "
+        f"intervals for one run{sizes}."
+    ]
 
 
 def probability(spread: Uncertainty) -> str:

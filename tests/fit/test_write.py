@@ -10,6 +10,7 @@ import pytest
 from coefficients import CoefficientError, draws, load
 from planner.errors import PlannerError
 from planner.fit import FORMS, Provenance, Task, bootstrap, fit, unidentified, write
+from planner.fit.judge import coverage
 from planner.fit.write import domain
 from tests.fit.simulated import distillations, published, real_distillations, supervised
 
@@ -72,6 +73,33 @@ def test_joint_file(tmp_path: Path) -> None:
     stored = draws.arrays(load(path))
     assert {"supervised.E", "distillation.A"} <= set(stored)
     assert np.array_equal(stored["supervised.E"], boot.draws["supervised.E"])
+
+
+def test_intervals_for_a_new_run_hold_new_runs(tmp_path: Path) -> None:
+    """A written set's band for one run holds 90% of runs nobody fitted; the law's own does not."""
+    base = load()
+    point = fit(Task(FORMS["distillation"], distillations(0.004), base.supervised), "plain")
+    boot = bootstrap(point, 200)
+    path = tmp_path / "mine.toml"
+    checked = coverage(point, resamples=40)
+    write(path, point, boot, (), Provenance(base=base, coverage=checked))
+
+    found = load(path)
+    assert found.scatter is not None
+    assert found.scatter.coverage == pytest.approx(checked.run, abs=1e-4)
+    assert found.scatter.coverage_law == pytest.approx(checked.law, abs=1e-4)
+    law, fresh = draws.load(found, trailing=1).distillation, distillations(0.004, seed=77, runs=600)
+    assert law is not None
+    values = law.loss(fresh.parameters, fresh.tokens, fresh.teacher_loss)
+    inside = [
+        (low <= fresh.loss) & (fresh.loss <= high)
+        for low, high in (
+            np.quantile(many, [0.05, 0.95], axis=0)
+            for many in (values, found.scatter.spread(values))
+        )
+    ]
+    assert inside[0].mean() < 0.5
+    assert 0.86 <= inside[1].mean() <= 0.97
 
 
 def test_runaway_coefficients_are_not_written(tmp_path: Path) -> None:

@@ -99,6 +99,32 @@ def test_published_recipe_is_risky_under_the_refit() -> None:
     assert any(warning.code == "second-opinion" for warning in plan.warnings)
 
 
+def test_a_run_is_less_certain_than_the_law() -> None:
+    """The interval for one run holds the law's and is far wider; text and JSON tell them apart."""
+    plan = solve(problem())
+    found = plan.uncertainty
+    assert found is not None
+    assert found.new_run is not None
+
+    assert found.new_run.low < found.cross_entropy.low
+    assert found.new_run.high > found.cross_entropy.high
+    width = found.new_run.high - found.new_run.low
+    assert width > 2 * (found.cross_entropy.high - found.cross_entropy.low)
+    said = " ".join(trust.lines(plan))
+    assert "(90%, the law's value; one run of it: " in said
+    assert "Of runs left out of the fit, 90% lay in their 90% intervals for one run, 84%" in said
+    assert plan.to_dict()["uncertainty"]["new_run"]["low"] == found.new_run.low
+
+
+def test_a_set_that_does_not_state_its_scatter_says_so() -> None:
+    """Without the scatter of single runs an interval is called the law's, and no more."""
+    plan = solve(problem(), replace(REFIT, scatter=None))
+    assert plan.uncertainty is not None
+
+    assert plan.uncertainty.new_run is None
+    assert "this set does not say" in trust.lines(plan)[0]
+
+
 def test_sensitivity_covers_every_coefficient_and_orders_by_pull() -> None:
     """All fifteen coefficients: the drawn ones by variance, then the held ones by what 1% does."""
     pulls = solve(problem(), sensitivity=True).sensitivity
