@@ -20,10 +20,9 @@ from planner.experiments.information import (
     with_discrepancy,
 )
 from planner.experiments.targets import PlanTarget
+from planner.fit.determine import noise_of as spread_of
 from planner.fit.estimate import Fit
 from planner.fit.rows import Rows
-
-_LEAST_NOISE = 2e-4
 
 
 @dataclass(frozen=True)
@@ -57,12 +56,8 @@ class Choice:
 
 
 def noise_of(point: Fit) -> float:
-    """Spread of the runs about the fit: robust, so that outliers do not hide what is precise."""
-    residuals = point.residuals[: len(point.task.rows)]
-    spread = 1.4826 * np.median(np.abs(residuals - np.median(residuals)))
-    # few runs are fitted more closely than they deserve
-    freedom = max(1.0 - len(point.task.free) / len(residuals), 0.1)
-    return float(max(spread / np.sqrt(freedom), _LEAST_NOISE))
+    """Spread of the runs of the form's kind about the fit."""
+    return spread_of(point.residuals[: len(point.task.rows)], len(point.task.free))
 
 
 def next_runs(

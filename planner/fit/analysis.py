@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from planner import units
+from planner.cautions import FEW_GROUPS, MISFIT
 from planner.fit.bootstrap import Bootstrap, group_labels
 from planner.fit.estimate import Fit
 from planner.fit.identify import Unidentified, unidentified
@@ -33,7 +34,6 @@ from planner.fit.runs import Runs
 
 _INFLUENCE_SHARE = 0.25  # more outliers than this share of the runs are a trend, not outliers
 
-MISFIT = 0.05  # mean error above which a law does not describe runs; training noise is below 1%
 ONE_SIDED = 1.5  # a size's mean error over that of all runs, if all its errors have one sign
 BELOW_TEACHER = 0.05  # measured students beat their teachers by 1%, and no more
 
@@ -74,9 +74,11 @@ class Analysis:
         resting = [n for n in point.at_bounds if n not in {each.name for each in self.open_ones}]
         if resting:
             found.append(f"The optimum rests on a bound of {', '.join(resting)}.")
-        found += [str(each) for each in self.open_ones]
+        found += [str(replace(each, instead="")) for each in self.open_ones]
+        found += list(dict.fromkeys(each.instead for each in self.open_ones if each.instead))
         if self.boot is not None and self.boot.converged < 0.99:
             found.append(f"{1 - self.boot.converged:.1%} of the resamples did not converge.")
+        found += self._group_remarks()
         found += self._outlier_remarks()
         return tuple(found)
 
@@ -106,6 +108,16 @@ class Analysis:
                     "Eq. 8 cannot describe; are the two losses' columns the right way round?"
                 )
         return found
+
+    def _group_remarks(self) -> list[str]:
+        boot = self.boot
+        if boot is None or boot.groups >= FEW_GROUPS:
+            return []
+        what = "runs" if boot.by == "run" else f"groups of runs (by {boot.by})"
+        return [
+            f"The bootstrap draws from only {boot.groups} {what}: its intervals are too narrow, "
+            "like any from fewer than about ten; run more, or widen them in your mind."
+        ]
 
     def _outlier_remarks(self) -> list[str]:
         if not self.outliers:
@@ -184,6 +196,7 @@ class Analysis:
                 "objective_share": self.influence.objective_share,
             },
             "resamples": None if self.boot is None else self.boot.size,
+            "resample_groups": None if self.boot is None else self.boot.groups,
             "remarks": list(self.remarks),
         }
 

@@ -21,6 +21,7 @@ from laws.flops import parameters_per_layer_width
 from planner.errors import PlannerError
 from planner.files import write_whole
 from planner.fit.bootstrap import Bootstrap, save_arrays
+from planner.fit.combinations import undetermined
 from planner.fit.coordinates import SUPERVISED, SUPERVISED_PREFIX
 from planner.fit.estimate import Fit
 from planner.fit.identify import Unidentified
@@ -189,10 +190,14 @@ def _source(
         found["at_bounds"] = list(point.at_bounds)
     if open_ones:
         found["not_identified"] = [each.name for each in open_ones]
+        found["undetermined"] = undetermined(each.instead for each in open_ones)
     if boot is not None:
-        found |= {"resamples": boot.size, "resampled_by": boot.by, "seed": boot.seed}
+        found |= {"resamples": boot.size, "resampled_by": boot.by}
+        if boot.by != "run":
+            found["resample_groups"] = boot.groups
+        found["seed"] = boot.seed
     found["software"] = f"distillation-planner {_version()}, numpy {np.__version__}"
-    return {**{k: v for k, v in found.items() if v != ""}, **provenance.details}
+    return {**{k: v for k, v in found.items() if v not in ("", [])}, **provenance.details}
 
 
 def _scatter(point: Fit, provenance: Provenance) -> list[str]:
