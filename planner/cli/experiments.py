@@ -93,7 +93,7 @@ def next_command(runs: str, pool: str, format_name: str, **given: Any) -> None:
     from planner.experiments.next_runs import next_runs
     from planner.experiments.pool import read_pool, without
     from planner.experiments.report import FORMATS, choice_text
-    from planner.fit import FORMS, PROTOCOLS, Task, fit, read_runs
+    from planner.fit import FORMS, PROTOCOLS, Task, fit, plausible, read_runs
 
     _known("--format", format_name, FORMATS)
     _known("--law", given["law"], FORMS)
@@ -109,6 +109,8 @@ def next_command(runs: str, pool: str, format_name: str, **given: Any) -> None:
     if not new.any():
         raise ProblemError("every candidate of the pool has been run already; add new ones.")
     law = base.supervised if distilling else None
+    for text in plausible.remarks(finished.rows):
+        console.remark(text)
     point = fit(Task(form, finished.rows, law), given["protocol"])
     targets, what = _targets(point, base, given)
     found = next_runs(

@@ -10,6 +10,7 @@ import numpy as np
 
 from planner import units
 from planner.cautions import FEW_GROUPS, MISFIT
+from planner.fit import plausible
 from planner.fit.bootstrap import Bootstrap, group_labels
 from planner.fit.estimate import Fit
 from planner.fit.identify import Unidentified, unidentified
@@ -59,7 +60,7 @@ class Analysis:
     @property
     def remarks(self) -> tuple[str, ...]:
         """Warnings, one sentence each."""
-        point, found = self.point, []
+        point, found = self.point, list(self._input_remarks())
         if not point.converged:
             found.append(
                 "The fit stopped before it converged (largest gradient "
@@ -81,6 +82,12 @@ class Analysis:
         found += self._group_remarks()
         found += self._outlier_remarks()
         return tuple(found)
+
+    def _input_remarks(self) -> tuple[str, ...]:
+        rows = [self.point.task.rows]
+        if self.point.task.supervised_rows is not None:
+            rows.append(self.point.task.supervised_rows)
+        return tuple(dict.fromkeys(text for each in rows for text in plausible.remarks(each)))
 
     def _misfit_remarks(self) -> list[str]:
         """Where the law as a whole does not describe the runs."""

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from laws._types import Array
 from planner.cautions import MISFIT
 from planner.errors import PlannerError
+from planner.fit import plausible
 from planner.fit.build import Task
 from planner.fit.coordinates import PRIOR, natural
 from planner.fit.model import Model
@@ -47,6 +48,11 @@ _HELD_FIRST = ("c0", "c1", "d1", "f1", "gamma", "beta", "alpha", "E", "B", "A")
 
 class UndeterminedError(PlannerError):
     """The runs are too few, or too alike, for the coefficients that are free."""
+
+
+def undetermined_error(task: Task, message: str) -> UndeterminedError:
+    """The error, with what looks wrong with the runs' columns: often the cause."""
+    return UndeterminedError(" ".join((message, *plausible.remarks(task.rows))))
 
 
 def noise_of(residuals: Array, free: int) -> float:
@@ -84,7 +90,7 @@ def require_determined(task: Task, model: Model, theta: Array, resting: NDArray[
         step = np.zeros_like(theta)
         step[free] = _STEP * prior * direction
         moves[:, k] = _moves(task, model, theta, step)
-    raise UndeterminedError(_sentence(task.free, moves))
+    raise undetermined_error(task, _sentence(task.free, moves))
 
 
 def _moves(task: Task, model: Model, theta: Array, step: Array) -> Array:

@@ -13,7 +13,7 @@ from laws._types import Array
 from planner.errors import PlannerError
 from planner.fit.build import Task
 from planner.fit.coordinates import SUPERVISED, SUPERVISED_PREFIX, natural
-from planner.fit.determine import UndeterminedError, require_determined
+from planner.fit.determine import require_determined, undetermined_error
 from planner.fit.model import Model
 from planner.fit.objective import PROTOCOLS, Protocol, scaled_objective
 from planner.fit.rows import Rows
@@ -214,25 +214,26 @@ def bound_mask(model: Model, theta: Array) -> NDArray[np.bool_]:
 
 def _enough(task: Task) -> None:
     task.require_free()
-    _enough_places(task.rows, task.free, "")
+    _enough_places(task, task.rows, "")
     if task.supervised_rows is not None:
-        _enough_places(task.supervised_rows, task.free, SUPERVISED_PREFIX)
+        _enough_places(task, task.supervised_rows, SUPERVISED_PREFIX)
     runs = {"runs": (len(task.rows), len([n for n in task.free if "." not in n]))}
     if task.supervised_rows is not None:
         own = len([n for n in task.free if n.startswith(SUPERVISED_PREFIX)])
         runs["supervised runs"] = (len(task.supervised_rows), own)
     for what, (have, need) in runs.items():
         if have <= need:
-            raise UndeterminedError(
+            raise undetermined_error(
+                task,
                 f"{have} {what} cannot determine {need} coefficients; add runs (at least "
-                f"{need + 1}, better {5 * need}) or hold coefficients with --fix."
+                f"{need + 1}, better {5 * need}) or hold coefficients with --fix.",
             )
 
 
-def _enough_places(rows: Rows, free: tuple[str, ...], prefix: str) -> None:
+def _enough_places(task: Task, rows: Rows, prefix: str) -> None:
     """Runs of one size say nothing of alpha, and runs of one token count nothing of beta: a fit
     would carry on with wherever the coefficient began, and call it certain."""
-    kind = "supervised runs" if prefix else "runs"
+    free, kind = task.free, "supervised runs" if prefix else "runs"
     floor = (
         [prefix + "E"] if prefix + "E" in free else []
     )  # it and the constant term are one number
@@ -243,7 +244,8 @@ def _enough_places(rows: Rows, free: tuple[str, ...], prefix: str) -> None:
         if prefix + name in free and np.ptp(np.log(values)) < 1e-3:
             held = [prefix + name, *floor]
             wish = " ".join(f"--fix {each}=VALUE" for each in held)
-            raise UndeterminedError(
+            raise undetermined_error(
+                task,
                 f"all {kind} have one {what}, so nothing tells {' and '.join(held)}; add runs of "
-                f"another {what}, or hold what they do not tell with {wish}."
+                f"another {what}, or hold what they do not tell with {wish}.",
             )
