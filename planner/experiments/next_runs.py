@@ -14,6 +14,7 @@ from planner.experiments.information import (
     cells_of,
     covariance,
     jacobian,
+    natural_slopes,
     prior_precision,
     shares,
     trust,
@@ -31,7 +32,7 @@ class Choice:
 
     before, deviations: standard deviation of the target from the coefficients' uncertainty, now and
     after each pick (relative loss, or square root of the plan's regret in nats); the law's own
-    discrepancy guides the choice but is not counted. sharpens: the coordinates that each pick
+    discrepancy guides the choice but is not counted. sharpens: the coefficients that each pick
     tells most about.
     """
 
@@ -119,7 +120,7 @@ def next_runs(
         before=_deviation(known, cov),
         deviations=_after_each(candidates, picks, noise, cov, known),
         everything=_deviation(known, whole),
-        sharpens=_sharpens(candidates, picks, noise, cov, names),
+        sharpens=_sharpens(candidates, picks, noise, cov, point),
     )
 
 
@@ -140,11 +141,12 @@ def _deviation(goal: Array, cov: Array) -> float:
 
 
 def _sharpens(
-    candidates: Array, picks: list[Pick], noise: float, cov: Array, names: tuple[str, ...]
+    candidates: Array, picks: list[Pick], noise: float, cov: Array, point: Fit
 ) -> tuple[tuple[str, ...], ...]:
     if not picks:
         return ()
+    names, slopes = natural_slopes(point.task, point.theta)
+    slopes = np.pad(slopes, ((0, 0), (0, len(cov) - slopes.shape[1])))
     chosen = candidates[[pick.index for pick in picks]]
-    own = shares(chosen, noise, cov)[:, : len(names)]
-    order = np.argsort(-own, axis=1, kind="stable")[:, :2]
+    order = np.argsort(-shares(chosen, noise, cov, slopes), axis=1, kind="stable")[:, :2]
     return tuple(tuple(names[k] for k in row) for row in order)
