@@ -16,6 +16,7 @@ import tomli
 from coefficients.domain import Domain, Range
 from coefficients.errors import CoefficientError
 from coefficients.model import CoefficientSet, Source
+from coefficients.scatter import Scatter
 from laws import SUPERVISED_LAWS, DistillationLaw, Family, ForwardFlops, SupervisedForm
 from laws.flops import transformer, two_n
 
@@ -23,13 +24,14 @@ DEFAULT = "busbridge2025"
 
 _TABLES = (
     "name", "supervised", "distillation", "domain", "flops", "source", "draws",
-    "draws_sha256", "second_opinion",
+    "draws_sha256", "second_opinion", "scatter",
 )  # fmt: skip
 _SOURCE_KEYS = tuple(f.name for f in fields(Source))
 _TRANSFORMER_KEYS = (
     "context", "vocabulary", "aspect_ratio", "ffn_ratio", "ffn_matrices", "kv_group",
 )  # fmt: skip
 _MAY_BE_ZERO = {"E", "c0"}
+_WIDEST = 10.0  # no run is off by a factor of e^10
 
 
 def available() -> list[str]:
@@ -103,6 +105,7 @@ def parse(
     domain = reader.domain(reader.table(document, "domain"))
     flops, family = reader.flops(reader.table(document, "flops"))
     source = reader.source(reader.table(document, "source"))
+    scatter = reader.scatter(reader.table(document, "scatter"))
     draws = reader.draws(document.get("draws"), directory)
     stated = document.get("name", name)
     second, digest = document.get("second_opinion"), document.get("draws_sha256")
@@ -125,6 +128,7 @@ def parse(
         draws_path=draws,
         draws_sha256=digest,
         second_opinion=second,
+        scatter=scatter,
     )
 
 
@@ -277,6 +281,29 @@ class _Reader:
                 self.problems.append(f"source.{key} = {value!r}: must be text")
         details = {k: v for k, v in table.items() if k not in known}
         return Source(**known, details=details)
+
+    def scatter(self, table: Mapping[str, Any] | None) -> Scatter | None:
+        if table is None:
+            return None
+        shares = [f.name for f in fields(Scatter) if f.name != "quantiles"]
+        self.unknown_keys(table, ("quantiles", *shares), "scatter.")
+        values: Any = table.get("quantiles")
+        rising = isinstance(values, list) and len(values) >= 2
+        rising = rising and all(
+            isinstance(v, int | float) and not isinstance(v, bool) and abs(v) < _WIDEST
+            for v in values
+        )
+        if not rising or values != sorted(values):
+            self.problems.append(
+                f"scatter.quantiles = {values!r}: must be at least two rising numbers within "
+                f"{_WIDEST:g} of zero, log(measured / law)"
+            )
+            return None
+        found = {k: self.number(table[k], f"scatter.{k}", zero=True) for k in shares if k in table}
+        for key, share in found.items():
+            if share is not None and share > 1:
+                self.problems.append(f"scatter.{key} = {share!r}: must be a share from 0 to 1")
+        return Scatter(tuple(map(float, values)), **found)
 
     def draws(self, value: Any, directory: Path | None) -> Path | None:
         if value is None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from coefficients.domain import Domain, Range
+from coefficients.scatter import Scatter
 from laws import DistillationLaw, Family, ForwardFlops, SupervisedForm, SupervisedLaw
 
 
@@ -28,7 +29,7 @@ class CoefficientSet:
 
     `distillation` is None for a supervised-only set. `draws_path` names an .npz file beside the
     TOML file with resampled coefficients (one array per coefficient), see `draws`; `draws_sha256`
-    is what that file must hash to.
+    is what that file must hash to. `scatter` says how single runs lie about a fitted law.
     `second_opinion` names the set that plans under this one are compared with.
     """
 
@@ -43,6 +44,7 @@ class CoefficientSet:
     draws_path: Path | None = None
     draws_sha256: str | None = None
     second_opinion: str | None = None
+    scatter: Scatter | None = None
 
     @property
     def supervised(self) -> SupervisedLaw:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from coefficients import CoefficientSet
 from planner import units
 from planner.assemble import quantities
+from planner.cautions import cautions
 from planner.problem import Problem
 from planner.result import Baseline, Recipe, ScenarioResult, Verdict, Warning
 
@@ -26,15 +27,7 @@ _NAMES = {
 
 def fit_warnings(coefficients: CoefficientSet) -> tuple[Warning, ...]:
     """What the set's own fit said of itself, if it was one of ours."""
-    if coefficients.source.details.get("converged") is not False:
-        return ()
-    return (
-        Warning(
-            "fit-not-converged",
-            f"the fit that made the coefficient set '{coefficients.name}' did not converge; its "
-            "predictions and intervals are those of wherever it stopped.",
-        ),
-    )
+    return cautions(coefficients)
 
 
 def domain_warnings(recipe: Recipe, coefficients: CoefficientSet) -> tuple[Warning, ...]:

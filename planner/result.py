@@ -162,7 +162,10 @@ class Interval:
 class Uncertainty:
     """What the spread of the fitted coefficients does to a plan, from paired draws.
 
-    cross_entropy, supervised, difference: of this recipe and of the baseline, over the draws.
+    cross_entropy, supervised, difference: of this recipe and of the baseline, over the draws. These
+    are intervals of the law's values; `new_run` is the interval for the loss of one run of this
+    recipe, with the scatter of the fitted runs (None for a set that does not state it), `coverage`
+    the share of held-out runs that lay in such intervals, `coverage_sizes` with sizes left out.
     probability: share of draws under which distilling by this recipe beats supervised training.
     reoptimised: each draw's own optimum, by quantity (student_tokens, teacher_parameters, ...).
     fixed: parts of the law that the draws do not vary, so that the intervals leave them out.
@@ -177,6 +180,9 @@ class Uncertainty:
     probability: float
     reoptimised: Mapping[str, Interval]
     fixed: tuple[str, ...] = ()
+    new_run: Interval | None = None
+    coverage: float | None = None
+    coverage_sizes: float | None = None
 
 
 @dataclass(frozen=True)
@@ -228,9 +234,20 @@ class Robust:
     views: tuple[View, ...]
 
 
+WITH_OTHERS = "with the others"
+ALONE = "alone, by 1%"
+
+
 @dataclass(frozen=True)
 class Pull:
-    """How one coefficient moves the plan: changes as it goes through its interval."""
+    """How one coefficient moves the plan: both ends of its way from low to high.
+
+    how: "with the others", through its 90% interval, the other coefficients going along as they do
+    in the draws (the plan's mean given the coefficient); or "alone, by 1%", for coefficients
+    that no draws vary. recipe_share, loss_share: of the variance over the draws, the share that
+    goes with this coefficient; correlated coefficients share theirs, so the shares may sum to more
+    than 1. None for a coefficient moved alone.
+    """
 
     coefficient: str
     low: float
@@ -239,6 +256,9 @@ class Pull:
     student_tokens: tuple[float, float]
     teacher_parameters: tuple[float, float]
     teacher_tokens: tuple[float, float]
+    how: str = ALONE
+    recipe_share: float | None = None
+    loss_share: float | None = None
 
     @property
     def recipe_change(self) -> float:
@@ -246,7 +266,7 @@ class Pull:
         from math import log
 
         pairs = (self.student_tokens, self.teacher_parameters, self.teacher_tokens)
-        return max(abs(log(high / low)) for low, high in pairs if low > 0 and high > 0)
+        return max((abs(log(high / low)) for low, high in pairs if low > 0 and high > 0), default=0)
 
 
 @dataclass(frozen=True)

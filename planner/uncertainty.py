@@ -40,6 +40,7 @@ def assess(
     losses = recipe_losses(recipe, batch_of_laws)
     supervised = many.supervised_cross_entropy
     difference = losses - supervised
+    scatter = coefficients.scatter
     return Uncertainty(
         source=coefficients.name,
         draws=losses.size,
@@ -57,6 +58,9 @@ def assess(
             if np.all(np.isfinite(values := getattr(many, name)))
         },
         fixed=("supervised law",) if np.ptp(np.asarray(batch_of_laws.supervised.A)) == 0 else (),
+        new_run=None if scatter is None else interval(scatter.spread(losses)),
+        coverage=None if scatter is None else scatter.coverage,
+        coverage_sizes=None if scatter is None else scatter.coverage_sizes,
     )  # fmt: skip
 
 

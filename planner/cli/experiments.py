@@ -93,7 +93,7 @@ def next_command(runs: str, pool: str, format_name: str, **given: Any) -> None:
     from planner.experiments.next_runs import next_runs
     from planner.experiments.pool import read_pool, without
     from planner.experiments.report import FORMATS, choice_text
-    from planner.fit import FORMS, PROTOCOLS, Task, fit, read_runs
+    from planner.fit import FORMS, PROTOCOLS, Task, fit, plausible, read_runs
 
     _known("--format", format_name, FORMATS)
     _known("--law", given["law"], FORMS)
@@ -109,6 +109,8 @@ def next_command(runs: str, pool: str, format_name: str, **given: Any) -> None:
     if not new.any():
         raise ProblemError("every candidate of the pool has been run already; add new ones.")
     law = base.supervised if distilling else None
+    for text in plausible.remarks(finished.rows):
+        console.remark(text)
     point = fit(Task(form, finished.rows, law), given["protocol"])
     targets, what = _targets(point, base, given)
     found = next_runs(
@@ -129,6 +131,7 @@ def _targets(point: Fit, base: Any, given: dict[str, Any]) -> tuple[Any, str]:
     from planner.experiments.targets import plan_target, region
     from planner.problem import Problem
 
+    _one_target(given)
     if given["plan_budget"] is not None:
         law = point.distillation
         if law is None:
@@ -152,6 +155,21 @@ def _targets(point: Fit, base: Any, given: dict[str, Any]) -> tuple[Any, str]:
     if point.task.form.kind == "distillation":
         teachers = _range("--target-teachers", given["target_teachers"])
     return region(sizes, tokens, teachers), "the relative loss in the target region"
+
+
+def _one_target(given: dict[str, Any]) -> None:
+    """A region and a plan are two targets: half of either would be dropped in silence."""
+    region = [f"--target-{n}" for n in ("sizes", "tokens", "teachers") if given[f"target_{n}"]]
+    plan = [f"--{name}" for name in ("student", "scenario") if given[name]]
+    if given["plan_budget"] is not None and region:
+        raise ProblemError(
+            f"{', '.join(region)} and --plan-budget are two targets; give the region or the plan."
+        )
+    if given["plan_budget"] is None and plan:
+        raise ProblemError(
+            f"{', '.join(plan)} belongs to the plan as a target; add --plan-budget, or leave it "
+            "out."
+        )
 
 
 def _range(option: str, text: str | None) -> tuple[float, float]:

@@ -78,7 +78,14 @@ def command(
         words = {
             name: given[name] for name in ("title", "citation", "location", "notes") if given[name]
         }
-        origin = Provenance(data=data, supervised_data=supervised, base=base, **words)
+        origin = Provenance(
+            data=data,
+            supervised_data=supervised,
+            base=base,
+            coverage=found.coverage,
+            coverage_sizes=found.coverage_sizes,
+            **words,
+        )
         written += write(target, point, boot, found.open_ones, origin)
     if plot is not None:
         from planner.plots.fit import draw

@@ -11,7 +11,7 @@ model) is set so that the whole plan costs the budget. All models are buildable.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from planner import units
 from planner.errors import InfeasibleError, NoDistillationLawError, ProblemError
 from planner.experiments.information import covariance, prior_precision, shares
 from planner.fit.build import Task
+from planner.fit.coordinates import PRIOR
 from planner.fit.forms import FORMS
 from planner.fit.rows import Rows
 from planner.fit.starts import encode
@@ -61,8 +62,10 @@ class Run:
 class Design:
     """The runs of one protocol.
 
-    errors: predicted standard error of the log of each coordinate after these runs alone.
-    identifies: for each student run the coordinates it tells most about.
+    errors: predicted standard error of the log of each coefficient (of c0 itself) from these runs
+    and the plain prior, whose own are `prior`: where both are much alike, the runs tell little.
+    identifies: for each student run the coefficients it tells most about. notes: what the budget
+    did to the plan.
     """
 
     protocol: str
@@ -71,6 +74,14 @@ class Design:
     students: tuple[Run, ...]
     errors: dict[str, float]
     identifies: tuple[tuple[str, ...], ...]
+    prior: dict[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def sharpened(self) -> dict[str, float]:
+        """By what factor the runs sharpen each coefficient beyond the prior, the largest first."""
+        gains = {name: self.prior[name] / error for name, error in self.errors.items()}
+        return dict(sorted(gains.items(), key=lambda each: -each[1]))
 
     @property
     def cost(self) -> float:
@@ -111,13 +122,16 @@ def _fixed_m(scale: float, chosen: CoefficientSet) -> Shapes:
 _PROTOCOLS: dict[str, tuple[Callable[[float, CoefficientSet], Shapes], str]] = {
     "fixed-m-teachers": (
         _fixed_m_teachers,
-        "fixed-M teachers, student IsoFLOPs: the student's power law (A, B, alpha, beta, gamma)",
+        "fixed-M teachers, student IsoFLOPs; the paper's way to the student's power law",
     ),
     "isoflop-teachers": (
         _isoflop_teachers,
-        "IsoFLOP teachers, fixed-M students: how the teacher enters (c0, c1, d1, f1)",
+        "IsoFLOP teachers, fixed-M students; the paper's way to how the teacher enters",
     ),
-    "fixed-m": (_fixed_m, "fixed-M teachers and students: the capacity gap"),
+    "fixed-m": (
+        _fixed_m,
+        "fixed-M teachers and students; the paper's way to show the capacity gap",
+    ),
 }
 PROTOCOLS = tuple(_PROTOCOLS)
 """Names of the protocols."""
@@ -154,9 +168,53 @@ def design(protocol: str, budget: float, chosen: CoefficientSet) -> Design:
     for _ in range(60):
         middle = 0.5 * (low + high)
         low, high = (middle, high) if build(middle)[2] <= budget else (low, middle)
-    teachers, students, _ = build(low)
+    sizes = _sizes(shapes(float(np.exp(low)), chosen))
+    if sizes.max() > _LARGEST:
+        raise ProblemError(_too_large(protocol, budget, float(sizes.max()), chosen))
+    teachers, students, cost = build(low)
     errors, identifies = _information(teachers, students, chosen)
-    return Design(protocol, summary, teachers, students, errors, identifies)
+    prior = {name: PRIOR[name] for name in errors}
+    notes = _notes(sizes, cost, budget)
+    return Design(protocol, summary, teachers, students, errors, identifies, prior, notes)
+
+
+def _sizes(shapes: Shapes) -> Array:
+    """Every size that a protocol asks for."""
+    teachers, students = shapes
+    return np.array([n for n, _ in teachers] + [n for _, n, _ in students])
+
+
+def _too_large(protocol: str, budget: float, size: float, chosen: CoefficientSet) -> str:
+    """The sentence for a budget that buys models nobody can lay out, with the largest that does."""
+    shapes = _PROTOCOLS[protocol][0]
+    low, high = np.log(1e14), np.log(1e26)
+    for _ in range(60):
+        middle = 0.5 * (low + high)
+        fits = _sizes(shapes(float(np.exp(middle)), chosen)).max() <= _LARGEST
+        low, high = (middle, high) if fits else (low, middle)
+    trained, distilled = _runs(*shapes(float(np.exp(low)), chosen), chosen)
+    most = sum(run.cost for run in (*trained, *distilled))
+    return (
+        f"a budget of {units.format_flops(budget)} FLOPs asks protocol {protocol} for models above "
+        f"{units.format_count(_LARGEST)} parameters ({units.format_count(size)}), beyond what it "
+        f"lays out; give at most {units.format_flops(most)}."
+    )
+
+
+def _notes(sizes: Array, cost: float, budget: float) -> tuple[str, ...]:
+    notes = []
+    if small := int(np.sum(sizes < _SMALLEST)):
+        notes.append(
+            f"{small} of the {sizes.size} models asked for are below "
+            f"{units.format_count(_SMALLEST)} parameters and were enlarged to it or merged: the "
+            "budget is small for this protocol."
+        )
+    if cost < 0.9 * budget:
+        notes.append(
+            f"The plan leaves {1 - cost / budget:.0%} of the budget: the next larger buildable "
+            "models would cost more than it."
+        )
+    return tuple(notes)
 
 
 def _optimal_size(flops: float, chosen: CoefficientSet) -> float:

@@ -12,14 +12,8 @@ import numpy as np
 
 from laws._types import Array
 from planner.fit.build import Task
+from planner.fit.coordinates import PRIOR, natural
 from planner.fit.rows import Rows
-
-PRIOR = {
-    "E": 0.5, "h": 1.0, "P": 1.0, "Q": 1.0, "s": 2.0, "gamma": 0.7, "c0": 2.0, "K": 1.5, "eps": 1.5,
-    "f1": 0.7, "A": 5.0, "B": 5.0, "alpha": 0.7, "beta": 0.7, "c1": 5.0, "d1": 0.7,
-}  # fmt: skip
-"""Standard deviations of the coordinates before any run: wide, so that only unseen directions feel
-them, and finite, so that a design can start from nothing."""
 
 
 @dataclass(frozen=True)
@@ -85,9 +79,26 @@ def covariance(jacobians: Array, noise: float, precision: Array) -> Array:
     return np.asarray(np.linalg.inv(precision + jacobians.T @ jacobians / noise**2))
 
 
-def shares(jacobians: Array, noise: float, cov: Array) -> Array:
+def natural_slopes(task: Task, theta: Array) -> tuple[tuple[str, ...], Array]:
+    """Names of the free coefficients, and how their logarithms (c0 itself) move with the fitter's
+    coordinates at theta, (F, P): what speaks of A and alpha instead of slopes and odds."""
+    model, step = task.model(), 1e-4
+    moved = theta[None, None] + step * np.array([-1.0, 1.0])[:, None, None] * np.eye(theta.size)
+    ends = [natural(model.decode(each), task.origin) for each in moved]
+    rows = []
+    for name in task.free:
+        low, high = (np.broadcast_to(end[name], (theta.size, 1))[:, 0] for end in ends)
+        linear = name.endswith("c0") or min(low.min(), high.min()) <= 0
+        rows.append((high - low if linear else np.log(high / low)) / (2.0 * step))
+    return task.free, np.array(rows)
+
+
+def shares(jacobians: Array, noise: float, cov: Array, slopes: Array | None = None) -> Array:
     """Which share of what is known of each coordinate each run contributes, (n, P).
 
     ``(C J_i)_p^2 / (noise^2 C_pp)``; over all runs and the prior a coordinate's shares sum to 1.
+    slopes (F, P): of other numbers in the coordinates; then the shares are theirs, (n, F).
     """
-    return np.asarray((jacobians @ cov) ** 2 / (noise**2 * np.diag(cov)))
+    turned = cov if slopes is None else slopes @ cov
+    own = np.diag(cov) if slopes is None else np.einsum("fp,fp->f", turned, slopes)
+    return np.asarray((jacobians @ turned.T) ** 2 / (noise**2 * own))

@@ -14,16 +14,16 @@ from planner.experiments.information import (
     cells_of,
     covariance,
     jacobian,
+    natural_slopes,
     prior_precision,
     shares,
     trust,
     with_discrepancy,
 )
 from planner.experiments.targets import PlanTarget
+from planner.fit.determine import noise_of as spread_of
 from planner.fit.estimate import Fit
 from planner.fit.rows import Rows
-
-_LEAST_NOISE = 2e-4
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Choice:
 
     before, deviations: standard deviation of the target from the coefficients' uncertainty, now and
     after each pick (relative loss, or square root of the plan's regret in nats); the law's own
-    discrepancy guides the choice but is not counted. sharpens: the coordinates that each pick
+    discrepancy guides the choice but is not counted. sharpens: the coefficients that each pick
     tells most about.
     """
 
@@ -57,12 +57,8 @@ class Choice:
 
 
 def noise_of(point: Fit) -> float:
-    """Spread of the runs about the fit: robust, so that outliers do not hide what is precise."""
-    residuals = point.residuals[: len(point.task.rows)]
-    spread = 1.4826 * np.median(np.abs(residuals - np.median(residuals)))
-    # few runs are fitted more closely than they deserve
-    freedom = max(1.0 - len(point.task.free) / len(residuals), 0.1)
-    return float(max(spread / np.sqrt(freedom), _LEAST_NOISE))
+    """Spread of the runs of the form's kind about the fit."""
+    return spread_of(point.residuals[: len(point.task.rows)], len(point.task.free))
 
 
 def next_runs(
@@ -124,7 +120,7 @@ def next_runs(
         before=_deviation(known, cov),
         deviations=_after_each(candidates, picks, noise, cov, known),
         everything=_deviation(known, whole),
-        sharpens=_sharpens(candidates, picks, noise, cov, names),
+        sharpens=_sharpens(candidates, picks, noise, cov, point),
     )
 
 
@@ -145,11 +141,12 @@ def _deviation(goal: Array, cov: Array) -> float:
 
 
 def _sharpens(
-    candidates: Array, picks: list[Pick], noise: float, cov: Array, names: tuple[str, ...]
+    candidates: Array, picks: list[Pick], noise: float, cov: Array, point: Fit
 ) -> tuple[tuple[str, ...], ...]:
     if not picks:
         return ()
+    names, slopes = natural_slopes(point.task, point.theta)
+    slopes = np.pad(slopes, ((0, 0), (0, len(cov) - slopes.shape[1])))
     chosen = candidates[[pick.index for pick in picks]]
-    own = shares(chosen, noise, cov)[:, : len(names)]
-    order = np.argsort(-own, axis=1, kind="stable")[:, :2]
+    order = np.argsort(-shares(chosen, noise, cov, slopes), axis=1, kind="stable")[:, :2]
     return tuple(tuple(names[k] for k in row) for row in order)

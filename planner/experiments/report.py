@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from planner import units
-from planner.experiments.design import Design, Run
+from planner.experiments.design import NOISE, Design, Run
 from planner.experiments.next_runs import Choice
 
+_TOLD = 2.0  # sharpening below which the prior says as much as the runs
 FORMATS = ("table", "json", "markdown", "csv")
 _RUN = ("run", "layers", "parameters", "tokens", "teacher", "FLOPs", "loss", "tells most about")
 _PICK = ("row", "parameters", "tokens", "teacher's loss", "FLOPs", "target sd after", "sharpens")
@@ -27,20 +29,33 @@ def design_text(found: Design, format_name: str = "table") -> str:
     ]
     if format_name == "csv":
         return _csv(found)
-    counts = Counter(name for told in found.identifies for name in told[:1])
     lines = [
         f"Protocol {found.protocol}: {found.summary}.",
         f"{len(found.teachers)} teachers and {len(found.students)} students for "
         f"{units.format_flops(found.cost)} FLOPs. Train every teacher once and keep its loss: the "
         "teachers are supervised runs too.",
-        "Students tell most about "
-        + ", ".join(f"{name} ({count} runs)" for name, count in counts.most_common())
-        + ".",
-        "Predicted standard errors (of the logarithm; of c0 itself): "
-        + ", ".join(f"{name} {value:.2g}" for name, value in found.errors.items())
+        *found.notes,
+        _sharpened(found),
+        "Predicted standard errors of the logarithm (of c0 itself), assuming "
+        f"{NOISE:.1%} of noise a run, a known supervised law and a plain prior (in brackets: where "
+        "both are alike, the number is the prior's and not the runs'): "
+        + ", ".join(
+            f"{name} {error:.2g} ({found.prior[name]:.2g})" for name, error in found.errors.items()
+        )
         + ".",
     ]
     return _assemble(lines, _RUN, rows, format_name)
+
+
+def _sharpened(found: Design) -> str:
+    """What the whole design tells most about, beyond the prior."""
+    known = [f"{name} {gain:.2g}x" for name, gain in found.sharpened.items() if gain >= _TOLD]
+    rest = [name for name, gain in found.sharpened.items() if gain < _TOLD]
+    told = f"Beyond the prior all runs together sharpen {', '.join(known)}" if known else ""
+    if not rest:
+        return f"{told}."
+    hardly = f"they hardly tell {', '.join(rest)} one by one"
+    return f"{told}; {hardly}." if known else f"As to the coefficients, {hardly}."
 
 
 def _run_cells(name: str, run: Run, told: str) -> list[str]:
@@ -70,6 +85,9 @@ def design_document(found: Design) -> dict[str, Any]:
         "summary": found.summary,
         "flops": found.cost,
         "standard_errors": found.errors,
+        "prior_standard_errors": found.prior,
+        "noise": NOISE,
+        "notes": list(found.notes),
         "runs": [
             {
                 "run": name,
@@ -90,11 +108,20 @@ def design_document(found: Design) -> dict[str, Any]:
 
 def _csv(found: Design) -> str:
     """Runs as the pool that `planner experiments next` reads (students only)."""
-    lines = ["student_parameters,student_tokens,teacher_cross_entropy,cost"]
-    for run in found.students:
-        teacher = found.teachers[run.teacher or 0].loss
-        lines.append(f"{run.architecture.parameters},{run.tokens:.0f},{teacher:.6f},{run.cost:.6g}")
-    return "\n".join(lines)
+    rows = [
+        (run.architecture.parameters, run.tokens, found.teachers[run.teacher or 0].loss, run.cost)
+        for run in found.students
+    ]
+    return _table(("student_parameters", "student_tokens", "teacher_cross_entropy", "cost"), rows)
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """CSV with every digit: what is written here is read again and trained."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue().rstrip("\n")
 
 
 def choice_text(
@@ -105,7 +132,7 @@ def choice_text(
         return json.dumps(_choice_document(found, lines_of, what), indent=2)
     rows = [_pick_cells(found, k, lines_of) for k in range(len(found.picks))]
     if format_name == "csv":
-        return "\n".join([",".join(_PICK), *(",".join(row) for row in rows)])
+        return _picks_csv(found, lines_of)
     left = (found.before - found.after) / max(found.before - found.everything, 1e-300)
     lines = [
         f"Target: {what}. Standard deviation now {found.before:.3g}, after these "
@@ -117,6 +144,21 @@ def choice_text(
         "Refit after these runs before choosing again: the choice is made to first order.",
     ]
     return _assemble(lines, _PICK, rows, format_name)
+
+
+def _picks_csv(found: Choice, lines_of: Sequence[int]) -> str:
+    """The picks under the names that runs and pools are read by."""
+    pool = found.pool
+    header = ["row", "student_parameters", "student_tokens"]
+    header += [] if pool.teacher_loss is None else ["teacher_cross_entropy"]
+    header += ["cost", "target_sd_after", "sharpens"]
+    rows = []
+    for pick, after, told in zip(found.picks, found.deviations, found.sharpens, strict=True):
+        k = pick.index
+        own: list[object] = [lines_of[k], float(pool.parameters[k]), float(pool.tokens[k])]
+        own += [] if pool.teacher_loss is None else [float(pool.teacher_loss[k])]
+        rows.append([*own, pick.cost, after, " ".join(told)])
+    return _table(header, rows)
 
 
 def _pick_cells(found: Choice, k: int, lines_of: Sequence[int]) -> list[str]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from planner import units
-from planner.fit.bootstrap import Bootstrap
+from planner.cautions import FEW_GROUPS, MISFIT
+from planner.fit import plausible
+from planner.fit.bootstrap import Bootstrap, group_labels
 from planner.fit.estimate import Fit
 from planner.fit.identify import Unidentified, unidentified
 from planner.fit.judge import (
@@ -33,7 +35,6 @@ from planner.fit.runs import Runs
 
 _INFLUENCE_SHARE = 0.25  # more outliers than this share of the runs are a trend, not outliers
 
-MISFIT = 0.05  # mean error above which a law does not describe runs; training noise is below 1%
 ONE_SIDED = 1.5  # a size's mean error over that of all runs, if all its errors have one sign
 BELOW_TEACHER = 0.05  # measured students beat their teachers by 1%, and no more
 
@@ -54,11 +55,12 @@ class Analysis:
     extrapolation: Extrapolation | None = None
     forms: tuple[FormError, ...] = ()
     coverage: Coverage | None = None
+    coverage_sizes: Coverage | None = None
 
     @property
     def remarks(self) -> tuple[str, ...]:
         """Warnings, one sentence each."""
-        point, found = self.point, []
+        point, found = self.point, list(self._input_remarks())
         if not point.converged:
             found.append(
                 "The fit stopped before it converged (largest gradient "
@@ -73,11 +75,19 @@ class Analysis:
         resting = [n for n in point.at_bounds if n not in {each.name for each in self.open_ones}]
         if resting:
             found.append(f"The optimum rests on a bound of {', '.join(resting)}.")
-        found += [str(each) for each in self.open_ones]
+        found += [str(replace(each, instead="")) for each in self.open_ones]
+        found += list(dict.fromkeys(each.instead for each in self.open_ones if each.instead))
         if self.boot is not None and self.boot.converged < 0.99:
             found.append(f"{1 - self.boot.converged:.1%} of the resamples did not converge.")
+        found += self._group_remarks()
         found += self._outlier_remarks()
         return tuple(found)
+
+    def _input_remarks(self) -> tuple[str, ...]:
+        rows = [self.point.task.rows]
+        if self.point.task.supervised_rows is not None:
+            rows.append(self.point.task.supervised_rows)
+        return tuple(dict.fromkeys(text for each in rows for text in plausible.remarks(each)))
 
     def _misfit_remarks(self) -> list[str]:
         """Where the law as a whole does not describe the runs."""
@@ -105,6 +115,16 @@ class Analysis:
                     "Eq. 8 cannot describe; are the two losses' columns the right way round?"
                 )
         return found
+
+    def _group_remarks(self) -> list[str]:
+        boot = self.boot
+        if boot is None or boot.groups >= FEW_GROUPS:
+            return []
+        what = "runs" if boot.by == "run" else f"groups of runs (by {boot.by})"
+        return [
+            f"The bootstrap draws from only {boot.groups} {what}: its intervals are too narrow, "
+            "like any from fewer than about ten; run more, or widen them in your mind."
+        ]
 
     def _outlier_remarks(self) -> list[str]:
         if not self.outliers:
@@ -166,6 +186,7 @@ class Analysis:
                 for each in self.forms
             ],
             "coverage": None if self.coverage is None else vars(self.coverage),
+            "coverage_sizes": None if self.coverage_sizes is None else vars(self.coverage_sizes),
             "residuals": [
                 {"quantity": b.quantity, "low": b.low, "high": b.high, **vars(b.errors)}
                 for b in self.bins
@@ -182,6 +203,7 @@ class Analysis:
                 "objective_share": self.influence.objective_share,
             },
             "resamples": None if self.boot is None else self.boot.size,
+            "resample_groups": None if self.boot is None else self.boot.groups,
             "remarks": list(self.remarks),
         }
 
@@ -224,7 +246,14 @@ def analyse(
         extrapolation=extrapolation(point) if judgement else None,
         forms=compare_forms(point) if thorough else (),
         coverage=coverage(point) if thorough and boot is not None else None,
+        coverage_sizes=_coverage_sizes(point) if thorough and boot is not None else None,
     )
+
+
+def _coverage_sizes(point: Fit) -> Coverage | None:
+    """Coverage with whole sizes left out, where enough sizes remain to fit."""
+    labels = group_labels(point.task.rows, "size")
+    return coverage(point, labels) if 4 <= labels.max() + 1 <= 20 else None
 
 
 def _few_sizes(point: Fit) -> bool:

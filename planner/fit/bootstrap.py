@@ -34,7 +34,8 @@ class Bootstrap:
     """Draws of the coefficients, one row per resample; equal indices belong together.
 
     draws: name -> (R,). converged, bound_hits: share of resamples that ended at a stationary point,
-    and per coordinate the share that ended on a bound.
+    and per coordinate the share that ended on a bound. groups: how many groups were resampled, of
+    the kind of run that has fewest.
     """
 
     draws: Mapping[str, Array]
@@ -44,6 +45,7 @@ class Bootstrap:
     converged: float
     bound_hits: Mapping[str, float]
     level: float = 0.9
+    groups: int = 0
 
     @property
     def size(self) -> int:
@@ -108,6 +110,7 @@ def bootstrap(
         by=by,
         converged=float(converged.mean()),
         bound_hits=dict(zip(model.names, map(float, hits), strict=True)),
+        groups=min(int(group_labels(rows, by).max()) + 1 for rows in _kinds(point)),
     )
 
 
@@ -118,6 +121,11 @@ def resample_weights(point: Fit, resamples: int, seed: int, by: str) -> NDArray[
     if point.task.supervised_rows is not None:
         parts.append(_weights(point.task.supervised_rows, resamples, by, generator))
     return np.concatenate(parts, axis=1)
+
+
+def _kinds(point: Fit) -> list[Rows]:
+    rows = [point.task.rows]
+    return rows if point.task.supervised_rows is None else [*rows, point.task.supervised_rows]
 
 
 def _weights(

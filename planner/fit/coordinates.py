@@ -52,6 +52,13 @@ DEFAULT_BOUNDS: dict[str, Range] = {
 }
 """Wider than any sensible law; an optimum that rests on one of them is reported."""
 
+PRIOR = {
+    "E": 0.5, "h": 1.0, "P": 1.0, "Q": 1.0, "s": 2.0, "gamma": 0.7, "c0": 2.0, "K": 1.5, "eps": 1.5,
+    "f1": 0.7, "A": 5.0, "B": 5.0, "alpha": 0.7, "beta": 0.7, "c1": 5.0, "d1": 0.7,
+}  # fmt: skip
+"""Standard deviations of the coordinates before any run: wide, so that only unseen directions feel
+them, and finite, so that a design can start from nothing."""
+
 SUPERVISED_PREFIX = "supervised."
 POWER = ("A", "B", "alpha", "beta", "gamma")
 SUPERVISED = ("E", "A", "B", "alpha", "beta", "gamma")

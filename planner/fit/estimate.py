@@ -13,6 +13,7 @@ from laws._types import Array
 from planner.errors import PlannerError
 from planner.fit.build import Task
 from planner.fit.coordinates import SUPERVISED, SUPERVISED_PREFIX, natural
+from planner.fit.determine import require_determined, undetermined_error
 from planner.fit.model import Model
 from planner.fit.objective import PROTOCOLS, Protocol, scaled_objective
 from planner.fit.rows import Rows
@@ -95,7 +96,8 @@ def fit(
     """Fit a task from the published grid and from the data's own scale.
 
     start: coefficients to begin from instead of the grid (the data-scaled starts still take part,
-    so that a start far from any law does no harm). density thins the grid.
+    so that a start far from any law does no harm). density thins the grid. Raises
+    UndeterminedError where the runs say nothing of what is free.
     """
     protocol = PROTOCOLS[protocol] if isinstance(protocol, str) else protocol
     _enough(task)
@@ -120,6 +122,7 @@ def fit(
     objective = float(solution.objective[best])
     spread = abs(objective) if not protocol.scaled else float(len(task.observed)) * 1e-2
     theta = solution.theta[best]
+    require_determined(task, model, theta, bound_mask(model, theta[None])[0])
     return Fit(
         task=task,
         protocol=protocol,
@@ -211,31 +214,38 @@ def bound_mask(model: Model, theta: Array) -> NDArray[np.bool_]:
 
 def _enough(task: Task) -> None:
     task.require_free()
-    _enough_places(task.rows, task.free, "")
+    _enough_places(task, task.rows, "")
     if task.supervised_rows is not None:
-        _enough_places(task.supervised_rows, task.free, SUPERVISED_PREFIX)
+        _enough_places(task, task.supervised_rows, SUPERVISED_PREFIX)
     runs = {"runs": (len(task.rows), len([n for n in task.free if "." not in n]))}
     if task.supervised_rows is not None:
         own = len([n for n in task.free if n.startswith(SUPERVISED_PREFIX)])
         runs["supervised runs"] = (len(task.supervised_rows), own)
     for what, (have, need) in runs.items():
         if have <= need:
-            raise PlannerError(
+            raise undetermined_error(
+                task,
                 f"{have} {what} cannot determine {need} coefficients; add runs (at least "
-                f"{need + 1}, better {5 * need}) or hold coefficients with --fix."
+                f"{need + 1}, better {5 * need}) or hold coefficients with --fix.",
             )
 
 
-def _enough_places(rows: Rows, free: tuple[str, ...], prefix: str) -> None:
+def _enough_places(task: Task, rows: Rows, prefix: str) -> None:
     """Runs of one size say nothing of alpha, and runs of one token count nothing of beta: a fit
     would carry on with wherever the coefficient began, and call it certain."""
-    kind = "supervised runs" if prefix else "runs"
+    free, kind = task.free, "supervised runs" if prefix else "runs"
+    floor = (
+        [prefix + "E"] if prefix + "E" in free else []
+    )  # it and the constant term are one number
     for name, values, what in (
         ("alpha", rows.parameters, "size"),
         ("beta", rows.tokens, "number of tokens"),
     ):
         if prefix + name in free and np.ptp(np.log(values)) < 1e-3:
-            raise PlannerError(
-                f"all {kind} have one {what}, so nothing tells {prefix}{name}; add runs of another "
-                f"{what}, or hold it with --fix {prefix}{name}=VALUE."
+            held = [prefix + name, *floor]
+            wish = " ".join(f"--fix {each}=VALUE" for each in held)
+            raise undetermined_error(
+                task,
+                f"all {kind} have one {what}, so nothing tells {' and '.join(held)}; add runs of "
+                f"another {what}, or hold what they do not tell with {wish}.",
             )

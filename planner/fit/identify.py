@@ -7,7 +7,6 @@ magnitude or sit on a bound).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,13 +14,16 @@ from numpy.typing import NDArray
 
 from laws._types import Array
 from planner.fit.bootstrap import Bootstrap
+from planner.fit.combinations import determined, family
 from planner.fit.coordinates import (
     DEFAULT_BOUNDS,
     POWER,
+    PRIOR,
     gap_to_internal,
     power_to_internal,
     power_to_natural,
 )
+from planner.fit.determine import MEASURE
 from planner.fit.estimate import Fit
 from planner.fit.model import Model
 from planner.fit.solver import minimise, stages
@@ -33,19 +35,6 @@ _GAP = ("c1", "d1")
 _GAMMAS = np.array([1.0, 0.35, 0.6, 0.8, 1.25, 1.7, 3.0])
 _CHANCE = 2.71 / 2  # half the chi-square of one degree of freedom at 90%
 _WIDE = 10.0  # an interval whose ends differ by more than this factor says nothing
-
-_MEASURE = {
-    "E": "runs that are large in both parameters and tokens, where the loss nears its floor",
-    "A": "runs of several sizes at many tokens per parameter",
-    "alpha": "runs over a wider range of sizes at many tokens per parameter",
-    "B": "runs with few and many tokens at the same large size",
-    "beta": "runs with few and many tokens at the same large size",
-    "gamma": "runs where the size term and the data term are equal, and runs far to either side",
-    "c0": "teachers of very different loss at the same ratio of teacher's to student's loss",
-    "c1": "students under teachers as weak as, and weaker than, the student trained alone",
-    "d1": "students under teachers as weak as, and weaker than, the student trained alone",
-    "f1": "a fixed student under teachers from much stronger to weaker than itself",
-}
 
 
 @dataclass(frozen=True)
@@ -156,8 +145,8 @@ def _likelihood(point: Fit, residuals: Array) -> Array:
 
 
 def unidentified(point: Fit, boot: Bootstrap | None = None) -> tuple[Unidentified, ...]:
-    """Every fitted coefficient that the runs leave open."""
-    found = []
+    """Every fitted coefficient that the runs leave open, each with what they determine instead."""
+    reasons: dict[str, str] = {}
     for name in point.task.free:
         reason = _flat(point, name)
         if reason is None and boot is not None:
@@ -165,8 +154,12 @@ def unidentified(point: Fit, boot: Bootstrap | None = None) -> tuple[Unidentifie
         if reason is None and name in point.at_bounds:
             reason = "the optimum rests on its bound"
         if reason is not None:
-            own = name.rpartition(".")[2]
-            found.append(Unidentified(name, reason, _MEASURE[own], _instead(point, own)))
+            reasons[name] = reason
+    told = determined(point, boot) if reasons else {}
+    found = []
+    for name, reason in reasons.items():
+        measure = MEASURE[name.rpartition(".")[2]]
+        found.append(Unidentified(name, reason, measure, told.get(family(name), "")))
     return tuple(found)
 
 
@@ -190,21 +183,10 @@ def _flat(point: Fit, name: str) -> str | None:
 
 def _spread(boot: Bootstrap, name: str) -> str | None:
     low, high = boot.interval(name)
-    if low > 0 and high / low <= _WIDE:
-        return None
-    if name.endswith("c0"):
+    if name.endswith("c0"):  # an exponent of L_T that may be zero: its scale is its prior's
+        narrow = high - low <= 2.0 * PRIOR["c0"]
+    else:
+        narrow = low > 0 and high / low <= _WIDE
+    if narrow:
         return None
     return f"its {boot.level:.0%} interval runs from {low:.3g} to {high:.3g}"
-
-
-def _instead(point: Fit, own: str) -> str:
-    v: Mapping[str, float] = point.values
-    if own in ("c1", "d1"):
-        K, _ = gap_to_internal(v["c1"], v["d1"], v["f1"])
-        return (
-            f"The runs determine c1 f1 d1^(-1/f1) = {float(K):.3g} (the penalty of a "
-            "teacher as weak as the student) and f1; c1 and d1 may grow together without end."
-        )
-    if own in ("A", "alpha", "B", "beta", "gamma") and "gamma" in point.task.free:
-        return "alpha gamma, beta gamma and the loss at the centre of the runs are determined."
-    return ""

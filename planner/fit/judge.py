@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from laws._types import Array
 from planner.fit.bootstrap import bootstrap, group_labels
 from planner.fit.build import Task
+from planner.fit.determine import UndeterminedError
 from planner.fit.estimate import Fit, fit, solve
 from planner.fit.forms import FORMS, REDUCED
 from planner.fit.objective import huber
@@ -228,7 +229,7 @@ def folds(n: int, parts: int, seed: int = 0) -> NDArray[np.int64]:
 
 
 def extrapolation(point: Fit, threshold: float | None = None) -> Extrapolation | None:
-    """Fit only the high losses, predict the low ones; None if that leaves too few runs.
+    """Fit only the high losses, predict the low ones; None if those do not determine a law.
 
     The paper's thresholds: 2.2 (supervised), 2.3 (distillation). By default the loss that leaves a
     fifth of the runs to predict.
@@ -238,7 +239,10 @@ def extrapolation(point: Fit, threshold: float | None = None) -> Extrapolation |
     high = rows.loss >= threshold
     if high.sum() <= 2 * len(point.task.free) or high.all():
         return None
-    upper = fit(replace(point.task, rows=rows.take(high)), point.protocol)
+    try:
+        upper = fit(replace(point.task, rows=rows.take(high)), point.protocol)
+    except UndeterminedError:  # of one size, say
+        return None
     lower = rows.take(~high)
     return Extrapolation(
         threshold, Errors.of(upper.residuals[: int(high.sum())]),
@@ -247,7 +251,8 @@ def extrapolation(point: Fit, threshold: float | None = None) -> Extrapolation |
 
 
 def compare_forms(point: Fit, parts: int = 10, seed: int = 0) -> tuple[FormError, ...]:
-    """The fitted form beside its reduced forms, by random folds and by leaving out sizes."""
+    """The fitted form beside those others that the runs determine, by random folds and by leaving
+    out sizes."""
     task = point.task
     candidates = {task.form.name: task.form}
     reduced = REDUCED.get(task.form.name, {})
@@ -260,7 +265,10 @@ def compare_forms(point: Fit, parts: int = 10, seed: int = 0) -> tuple[FormError
     for name, form in candidates.items():
         bounds = {k: v for k, v in task.bounds.items() if k not in form.fixed}
         other = replace(task, form=form, bounds=bounds)
-        own = point if form is task.form else fit(other, point.protocol)
+        try:
+            own = point if form is task.form else fit(other, point.protocol)
+        except UndeterminedError:
+            continue
         grouped = Errors.of(held_out(own, sizes)) if 2 <= sizes.max() <= 60 else None
         found.append(
             FormError(
@@ -275,10 +283,11 @@ def coverage(
     labels: NDArray[np.int64] | None = None,
     resamples: int = 200,
     seed: int = 0,
-) -> Coverage:
+) -> Coverage | None:
     """Leave out groups of runs, bootstrap the rest, and count the runs inside 90% intervals.
 
-    labels: group of each run; random fifths unless given.
+    labels: group of each run; random fifths unless given. None if a rest does not determine the
+    law.
     """
     rows, level = point.task.rows, 0.9
     labels = folds(len(rows), 5, seed) if labels is None else labels
@@ -289,7 +298,10 @@ def coverage(
         out = labels == part
         rest = replace(point.task, rows=rows.take(~out))
         start = {name: point.values[name] for name in point.task.free}
-        own = fit(rest, point.protocol, start=start)
+        try:
+            own = fit(rest, point.protocol, start=start)
+        except UndeterminedError:
+            return None
         boot = bootstrap(own, resamples, seed)
         predicted = own.task.model(rows.take(out)).predict(boot.theta)
         scatter = random.choice(-own.residuals[: len(rest.rows)], predicted.shape)
@@ -300,12 +312,26 @@ def coverage(
     return Coverage(level, len(rows), law, run)
 
 
-def influence(point: Fit, rows: tuple[int, ...]) -> Influence:
-    """Leave out runs (of the form's kind) and fit again."""
+def scatter(point: Fit, parts: int = 20) -> tuple[float, ...]:
+    """Quantiles of log(measured / law) of the fitted runs of the form's kind, lowest to highest.
+
+    Widened by sqrt(n / (n - p)) for p coefficients fitted to n runs: a fit lies closer to its own
+    runs than to new ones.
+    """
+    n, own = len(point.task.rows), [name for name in point.task.free if "." not in name]
+    deviations = -point.residuals[:n] * np.sqrt(n / max(n - len(own), 1))
+    return tuple(map(float, np.quantile(deviations, np.linspace(0.0, 1.0, parts + 1))))
+
+
+def influence(point: Fit, rows: tuple[int, ...]) -> Influence | None:
+    """Leave out runs (of the form's kind) and fit again; None if the rest determines no law."""
     task = point.task
     keep = np.ones(len(task.rows), dtype=bool)
     keep[list(rows)] = False
-    again = fit(replace(task, rows=task.rows.take(keep)), point.protocol)
+    try:
+        again = fit(replace(task, rows=task.rows.take(keep)), point.protocol)
+    except UndeterminedError:
+        return None
     cost = huber(point.residuals, point.protocol.delta * (point.scale or 1.0))
     share = float(cost[list(rows)].sum() / cost.sum())
     return Influence(rows, dict(point.values), dict(again.values), share)

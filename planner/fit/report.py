@@ -75,10 +75,7 @@ def _tables(found: Analysis) -> list[Table]:
     if found.forms:
         tables.append(_forms(found))
     if found.coverage is not None:
-        shares = [f"{found.coverage.law:.0%}", f"{found.coverage.run:.0%}"]
-        title = f"Held-out runs inside their {found.coverage.level:.0%} intervals"
-        header = ["of the law's value alone", "with the scatter of single runs"]
-        tables.append((title, header, [shares]))
+        tables.append(_coverage(found))
     return tables
 
 
@@ -113,6 +110,14 @@ def _bins(found: Analysis) -> Table:
 def _range(b: Bin) -> str:
     shown = units.format_count if b.high > 1e4 else lambda value: f"{value:.3g}"
     return shown(b.low) if b.low == b.high else f"{shown(b.low)} to {shown(b.high)}"
+
+
+def _coverage(found: Analysis) -> Table:
+    kinds = {"random fifths": found.coverage, "whole sizes": found.coverage_sizes}
+    rows = [[k, f"{c.law:.0%}", f"{c.run:.0%}"] for k, c in kinds.items() if c is not None]
+    level = "" if found.coverage is None else f"{found.coverage.level:.0%} "
+    header = ["left out", "of the law's value alone", "with the scatter of single runs"]
+    return f"Held-out runs inside their {level}intervals", header, rows
 
 
 def _forms(found: Analysis) -> Table:

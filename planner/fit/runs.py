@@ -54,6 +54,7 @@ _PLAUSIBLE = {
     "teacher_loss": (1e-3, 20.0, "nats per token", "perplexities or bits"),
 }
 _RATIO = (1e-3, 1e7)  # tokens per parameter beyond which a unit was mixed up
+_GUESSING, _TRAINED = 9.0, 1e8  # nats that no model has after so many tokens
 _SPREAD = 1e6  # a size this far from the column's median has another unit
 
 
@@ -250,6 +251,7 @@ class _Checker:
                 labels.append(str(record.get(self.columns["group"], "")))
         lines = tuple(row for row, _ in records)
         self._compare(values, lines)
+        self._guesses(values, lines)
         if not allow_duplicates:
             self._duplicates(values, lines)
         if self.problems:
@@ -281,6 +283,9 @@ class _Checker:
         cell = record.get(self.columns[quantity])
         if cell is None or (isinstance(cell, str) and not cell.strip()):
             self._note(row, quantity, "empty")
+            return None
+        if isinstance(cell, bool):  # JSON's true is no 1
+            self._note(row, quantity, f"{str(cell).lower()} is not a number")
             return None
         if isinstance(cell, float) and math.isnan(cell):
             self._note(row, quantity, "NaN is not a measurement")
@@ -318,6 +323,21 @@ class _Checker:
                     lines[index], "tokens",
                     f"{ratio[index]:.3g} tokens per parameter cannot be; are tokens and parameters "
                     "in the same unit?",
+                )  # fmt: skip
+
+    def _guesses(self, values: Mapping[str, Any], lines: Sequence[int]) -> None:
+        """Losses that a trained model cannot have: no better than drawing tokens blindly."""
+        for quantity in ("loss", "teacher_loss"):
+            if quantity not in values:
+                continue
+            blind = (values[quantity] >= _GUESSING) & (values["tokens"] >= _TRAINED)
+            for index in map(int, np.flatnonzero(blind)):
+                self._note(
+                    lines[index], quantity,
+                    f"{values[quantity][index]:g} nats per token after "
+                    f"{units.format_count(values['tokens'][index])} tokens is no better than "
+                    "guessing (a uniform guess among 32,000 tokens has 10.4); were perplexities "
+                    "written?",
                 )  # fmt: skip
 
     def _duplicates(self, values: Mapping[str, Any], lines: Sequence[int]) -> None:

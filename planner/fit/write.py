@@ -21,9 +21,11 @@ from laws.flops import parameters_per_layer_width
 from planner.errors import PlannerError
 from planner.files import write_whole
 from planner.fit.bootstrap import Bootstrap, save_arrays
+from planner.fit.combinations import undetermined
 from planner.fit.coordinates import SUPERVISED, SUPERVISED_PREFIX
 from planner.fit.estimate import Fit
 from planner.fit.identify import Unidentified
+from planner.fit.judge import Coverage, scatter
 from planner.fit.rows import Rows
 from planner.fit.runs import Runs
 
@@ -32,7 +34,7 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class Provenance:
-    """What a coefficient file says about where its numbers come from."""
+    """What a coefficient file says about where its numbers come from and how they were checked."""
 
     title: str = "Fit to measured runs"
     citation: str = ""
@@ -41,6 +43,8 @@ class Provenance:
     data: Runs | None = None
     supervised_data: Runs | None = None
     base: CoefficientSet | None = None
+    coverage: Coverage | None = None
+    coverage_sizes: Coverage | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -87,6 +91,7 @@ def document(
     if task.form.kind == "distillation":
         names = task.form.coefficients
         lines += ["", "[distillation]", *_values(point, boot, open_ones, names, "")]
+    lines += ["", "[scatter]  # log(measured / law) of single runs", *_scatter(point, provenance)]
     lines += ["", "[domain]", *_pairs(_domain(point, provenance.base))]
     flops, family = _convention(provenance.base)
     lines += ["", "[flops]", *_pairs(_flops(flops, family)), ""]
@@ -185,10 +190,24 @@ def _source(
         found["at_bounds"] = list(point.at_bounds)
     if open_ones:
         found["not_identified"] = [each.name for each in open_ones]
+        found["undetermined"] = undetermined(each.instead for each in open_ones)
     if boot is not None:
-        found |= {"resamples": boot.size, "resampled_by": boot.by, "seed": boot.seed}
+        found |= {"resamples": boot.size, "resampled_by": boot.by}
+        if boot.by != "run":
+            found["resample_groups"] = boot.groups
+        found["seed"] = boot.seed
     found["software"] = f"distillation-planner {_version()}, numpy {np.__version__}"
-    return {**{k: v for k, v in found.items() if v != ""}, **provenance.details}
+    return {**{k: v for k, v in found.items() if v not in ("", [])}, **provenance.details}
+
+
+def _scatter(point: Fit, provenance: Provenance) -> list[str]:
+    found: dict[str, Any] = {"quantiles": [float(f"{q:.5g}") for q in scatter(point)]}
+    if provenance.coverage is not None:
+        found["coverage"] = float(f"{provenance.coverage.run:.4g}")
+        found["coverage_law"] = float(f"{provenance.coverage.law:.4g}")
+    if provenance.coverage_sizes is not None:
+        found["coverage_sizes"] = float(f"{provenance.coverage_sizes.run:.4g}")
+    return _pairs(found)
 
 
 def _domain(point: Fit, base: CoefficientSet | None) -> dict[str, Range]:

@@ -6,7 +6,17 @@ from collections.abc import Callable, Sequence
 
 from planner import units
 from planner.reports import words
-from planner.result import Interval, Plan, Pull, Recipe, Robust, SecondOpinion, Uncertainty
+from planner.result import (
+    ALONE,
+    WITH_OTHERS,
+    Interval,
+    Plan,
+    Pull,
+    Recipe,
+    Robust,
+    SecondOpinion,
+    Uncertainty,
+)
 
 _REOPTIMISED = (
     ("student_parameters", "student"),
@@ -28,12 +38,13 @@ def lines(plan: Plan) -> list[str]:
 
 
 def uncertainty(spread: Uncertainty, plan: Plan) -> list[str]:
-    """Two sentences: intervals and probability of this recipe, intervals of the optimum itself."""
+    """Intervals and probability of this recipe, how they were checked, and the optimum's own."""
     level = f"{spread.level:.0%}"
     fixed = f" (the {' and '.join(spread.fixed)} held fixed)" if spread.fixed else ""
     own = (
         f"Over {spread.draws} draws of {spread.source}{fixed}: cross-entropy "
-        f"{loss_range(spread.cross_entropy)} ({level}), against supervised "
+        f"{loss_range(spread.cross_entropy)} ({level}, the law's value; {_new_run(spread)}), "
+        "against supervised "
         f"{words.signed(spread.difference.low)} to {words.signed(spread.difference.high)}; "
         f"probability that distilling beats supervised training: {probability(spread)}."
     )
@@ -43,9 +54,29 @@ def uncertainty(spread: Uncertainty, plan: Plan) -> list[str]:
         if name in spread.reoptimised and _moves(spread.reoptimised[name])
     ]
     if not free:
-        return [own]
+        return [own, *_checked(spread)]
     best = loss_range(spread.reoptimised["cross_entropy"])
-    return [own, f"Each draw's own optimum ({level}): {', '.join(free)}, cross-entropy {best}."]
+    optimum = f"Each draw's own optimum ({level}): {', '.join(free)}, cross-entropy {best}."
+    return [own, *_checked(spread), optimum]
+
+
+def _new_run(spread: Uncertainty) -> str:
+    if spread.new_run is None:
+        return "one run scatters beyond it, by how much this set does not say"
+    return f"one run of it: {loss_range(spread.new_run)}"
+
+
+def _checked(spread: Uncertainty) -> list[str]:
+    """How often such intervals held runs that the fit had not seen, or nothing."""
+    if spread.new_run is None or spread.coverage is None:
+        return []
+    sizes = ""
+    if spread.coverage_sizes is not None:
+        sizes = f", {spread.coverage_sizes:.0%} where their whole size was left out"
+    return [
+        f"Of runs left out of the fit, {spread.coverage:.0%} lay in their {spread.level:.0%} "
+        f"intervals for one run{sizes}."
+    ]
 
 
 def probability(spread: Uncertainty) -> str:
@@ -107,22 +138,34 @@ def robust(found: Robust) -> str:
 
 def pull_head() -> list[str]:
     """Column heads of the sensitivities."""
-    return ["Coefficient", "from, to", "Cross-entropy", "Student tokens", "Teacher", "on tokens"]
+    return [
+        "Coefficient", "from, to", "Moved", "Recipe, loss variance", "Cross-entropy",
+        "Student tokens", "Teacher", "on tokens",
+    ]  # fmt: skip
 
 
 def pull_rows(pulls: Sequence[Pull]) -> list[list[str]]:
-    """The coefficients that move the recipe most, as both ends of their intervals move it."""
+    """The coefficients that move the recipe most, those of either way of moving them apart."""
     return [
         [
             pull.coefficient,
             f"{pull.low:.4g}, {pull.high:.4g}",
+            pull.how,
+            _shares(pull),
             _ends(pull.cross_entropy, units.format_loss),
             _ends(pull.student_tokens, units.format_count),
             _ends(pull.teacher_parameters, units.format_count),
             _ends(pull.teacher_tokens, units.format_count),
         ]
-        for pull in pulls[:PULLS_SHOWN]
+        for how in (WITH_OTHERS, ALONE)
+        for pull in [each for each in pulls if each.how == how][:PULLS_SHOWN]
     ]
+
+
+def _shares(pull: Pull) -> str:
+    if pull.recipe_share is None or pull.loss_share is None:
+        return words.NOTHING
+    return f"{pull.recipe_share:.0%}, {pull.loss_share:.0%}"
 
 
 def on_recipe(recipe: Recipe) -> str:
@@ -145,5 +188,7 @@ def _moves(spread: Interval) -> bool:
 
 
 def _ends(pair: tuple[float, float], show: Callable[[float], str]) -> str:
+    if any(value != value for value in pair):  # an existing teacher: not the plan's to choose
+        return words.NOTHING
     low, high = (show(value) for value in pair)
     return f"{low}, {high}" if low != high else low

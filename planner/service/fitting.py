@@ -77,7 +77,13 @@ def fit(body: bytes, options: Mapping[str, Any], progress: Progress) -> Reply:
         boot = bootstrap(point, options["resamples"], options["seed"], "run", threads=1)
     progress(0.8, "judging the fit")
     found = analyse(point, boot, data, judgement=options["judgement"])
-    origin = Provenance(data=data, supervised_data=beside, base=base)
+    origin = Provenance(
+        data=data,
+        supervised_data=beside,
+        base=base,
+        coverage=found.coverage,
+        coverage_sizes=found.coverage_sizes,
+    )
     text = document("fit", point, boot, found.open_ones, origin)
     return json_reply(
         plain(

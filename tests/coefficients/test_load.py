@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tomli
 import tomli_w
@@ -320,3 +321,29 @@ def test_domain_falls_back_from_role_to_kind() -> None:
     assert domain.of("teacher_cross_entropy") is None
     assert domain.known
     assert not Domain().known
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ({"quantiles": [0.1, -0.1]}, "scatter.quantiles"),
+        ({"quantiles": [True, 2.0]}, "scatter.quantiles"),
+        ({"quantiles": "wide"}, "scatter.quantiles"),
+        ({}, "scatter.quantiles"),
+        ({"quantiles": [-0.1, 0.1], "coverage": 90}, "scatter.coverage = 90.0: must be a share"),
+        ({"quantiles": [-0.1, 0.1], "covrage": 0.9}, "did you mean coverage"),
+    ],
+)
+def test_bad_scatter_is_named(table: dict[str, Any], words: str) -> None:
+    """The scatter of single runs is checked like everything else in a file."""
+    assert words in problems({**document(), "scatter": table})[0]
+
+
+def test_scatter_spreads_draws_by_the_stated_quantiles() -> None:
+    """Added to one value, the scatter gives back its own quantiles, whatever the shape."""
+    found = parse({**document(), "scatter": {"quantiles": [-0.02, -0.01, 0.0, 0.01, 0.02]}}).scatter
+    assert found is not None
+    spread = found.spread(np.full((1000, 2), 2.0))
+    assert np.log(np.quantile(spread, [0.05, 0.5, 0.95], axis=0) / 2.0) == pytest.approx(
+        np.array([[-0.018] * 2, [0.0] * 2, [0.018] * 2]), abs=1e-4
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 
 import pytest
@@ -81,3 +83,47 @@ def test_reports(format_name: str) -> None:
         assert len(json.loads(text)["runs"]) == len(found.teachers) + len(found.students)
     else:
         assert len(text.splitlines()) > len(found.students)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_predicted_errors_stand_beside_the_prior(protocol: str) -> None:
+    """Errors are never wider than the prior they contain, and the text names both and the noise."""
+    found = design(protocol, 1e21, load())
+    assert set(found.prior) == set(found.errors)
+    assert all(error <= found.prior[name] for name, error in found.errors.items())
+    assert list(found.sharpened.values()) == sorted(found.sharpened.values(), reverse=True)
+    said = design_text(found)
+    for name, error in found.errors.items():
+        assert f"{name} {error:.2g} ({found.prior[name]:.2g})" in said
+    assert "0.3% of noise a run" in said
+    hardly = said.partition("they hardly tell ")[2].partition(" one by one")[0].split(", ")
+    assert hardly == [name for name, gain in found.sharpened.items() if gain < 2]
+    assert json.loads(design_text(found, "json"))["prior_standard_errors"] == found.prior
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_absurd_budgets_are_refused_with_one_that_is_not(protocol: str) -> None:
+    """A budget beyond any model that can be laid out is not spent on clones of the largest one."""
+    with pytest.raises(ProblemError, match="give at most") as caught:
+        design(protocol, 1e40, load())
+    most = float(str(caught.value).rpartition("give at most ")[2].rstrip("."))
+    assert design(protocol, 0.99 * most, load()).cost > 0.5 * most
+
+
+def test_a_small_budget_says_what_it_does_to_the_plan() -> None:
+    """Models that had to be enlarged to the smallest buildable are counted in a note."""
+    found = design("fixed-m-teachers", 1e18, load())
+    assert "were enlarged to it or merged" in " ".join(found.notes)
+    assert found.notes[0] in design_text(found)
+    assert design("fixed-m-teachers", 1e22, load()).notes == ()
+
+
+def test_csv_keeps_every_digit() -> None:
+    """What is read back from the pool is what was designed."""
+    found = design("fixed-m", 1e21, load())
+    rows = list(csv.DictReader(io.StringIO(design_text(found, "csv"))))
+    for row, run in zip(rows, found.students, strict=True):
+        assert run.teacher is not None
+        assert float(row["teacher_cross_entropy"]) == found.teachers[run.teacher].loss
+        assert float(row["cost"]) == run.cost
+        assert float(row["student_tokens"]) == run.tokens

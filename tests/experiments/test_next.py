@@ -13,8 +13,10 @@ from planner.cli.experiments import command
 from planner.errors import PlannerError, ProblemError
 from planner.experiments import Discrepancy, next_runs, plan_target, region
 from planner.experiments.choose import choose
-from planner.experiments.information import covariance, shares
-from planner.fit import FORMS, Fit, Task, fit
+from planner.experiments.information import covariance, natural_slopes, shares
+from planner.experiments.pool import read_pool
+from planner.fit import FORMS, Fit, Rows, Task, fit
+from planner.fit.estimate import coefficients
 from planner.problem import Problem
 from tests.fit.simulated import distillations
 
@@ -142,8 +144,6 @@ def test_plan_target_predicts_how_the_plan_moves(point: Fit) -> None:
     moved[index] += 0.02
     from dataclasses import replace
 
-    from planner.fit.estimate import coefficients
-
     again = replace(point, theta=moved, values=coefficients(point.task, point.model, moved))
     assert again.distillation is not None
     assert target.at.teacher_loss is not None
@@ -210,6 +210,8 @@ def test_commands(tmp_path: Path) -> None:
         (["--budget", "1e20", "--most", "0", *REGION], "--most is 0"),
         (["--budget", "1e20", *REGION[:2], *REGION[2:4], "--target-teachers", "3:2"], "low end"),
         (["--budget", "1e20", "--law", "moon", *REGION], "--law 'moon'"),
+        (["--budget", "1e20", "--plan-budget", "1e21", "--student", "1B", *REGION], "two targets"),
+        (["--budget", "1e20", "--student", "1B", *REGION], "--student belongs to the plan"),
     ],
 )
 def test_mistakes(tmp_path: Path, words: list[str], message: str) -> None:
@@ -218,3 +220,44 @@ def test_mistakes(tmp_path: Path, words: list[str], message: str) -> None:
     done = run("next", runs, "--pool", pool, *words)
     assert isinstance(done.exception, PlannerError)
     assert message in str(done.exception)
+
+
+def test_picks_speak_of_the_laws_coefficients(point: Fit) -> None:
+    """What a pick sharpens is named as the law's coefficients, not as the fitter's coordinates."""
+    pool = distillations(seed=9, runs=80)
+    found = next_runs(point, pool, np.ones(80), region((1e9, 3e9), (2e10, 1e11), (2.0, 2.3)), 9.0)
+    names = {name for told in found.sharpens for name in told}
+    assert names
+    assert names <= set(point.task.free)
+
+
+def test_natural_slopes_are_those_of_refits(point: Fit) -> None:
+    """A small step of a coordinate moves the coefficients as the slopes say."""
+    names, slopes = natural_slopes(point.task, point.theta)
+    k, step = point.model.names.index("P"), 1e-3
+    moved = point.theta.copy()
+    moved[k] += step
+    after = coefficients(point.task, point.model, moved)
+    for name, slope in zip(names, slopes[:, k], strict=True):
+        expected = after[name] - point.values[name]
+        expected = expected if name == "c0" else np.log(after[name] / point.values[name])
+        assert slope * step == pytest.approx(expected, rel=1e-2, abs=1e-9)
+
+
+def test_csv_of_picks_reads_back_as_a_pool(tmp_path: Path) -> None:
+    """The picks are candidates with every digit, one cell per column."""
+    runs, pool = files(tmp_path)
+    done = run("next", runs, "--pool", pool, "--budget", "1e20", *REGION, "--format", "csv")
+    assert done.exit_code == 0, done.output
+    picked = tmp_path / "picked.csv"
+    picked.write_text(done.stdout, encoding="utf-8")
+    flops = load().flops
+    chosen, costs = read_pool(picked, True, flops)
+    whole, whole_costs = read_pool(pool, True, flops)
+    every = {tuple(row) for row in np.stack([*_columns(whole.rows), whole_costs], axis=1)}
+    assert {tuple(row) for row in np.stack([*_columns(chosen.rows), costs], axis=1)} <= every
+
+
+def _columns(rows: Rows) -> tuple[np.ndarray, ...]:
+    assert rows.teacher_loss is not None
+    return rows.parameters, rows.tokens, rows.teacher_loss

@@ -9,7 +9,8 @@ import pytest
 
 from coefficients import load
 from planner.errors import PlannerError, ProblemError
-from planner.fit import FORMS, PROTOCOLS, Fit, Task, fit
+from planner.fit import FORMS, PROTOCOLS, Fit, Rows, Task, fit
+from planner.fit.determine import UndeterminedError
 from planner.fit.objective import huber, scaled_objective
 from tests.fit.simulated import (
     HOFFMANN,
@@ -171,6 +172,39 @@ def test_coefficients_that_a_form_holds_cannot_be_wished_for() -> None:
 def test_runs_of_one_size_or_length_are_refused(name: str, column: str) -> None:
     """They say nothing of an exponent, unless it is held."""
     rows = replace(supervised(), **{column: np.full(120, 1e9)})
-    with pytest.raises(PlannerError, match=f"nothing tells {name}"):
+    rows = replace(rows, loss=HOFFMANN.loss(rows.parameters, rows.tokens) * _noise())
+    with pytest.raises(PlannerError, match=f"nothing tells {name} and E; .* --fix {name}=VALUE"):
         fit(Task(FORMS["hoffmann"], rows))
-    assert fit(Task(FORMS["hoffmann"], rows, fixed={name: 0.3})).values[name] == 0.3
+    with pytest.raises(UndeterminedError, match="nothing of E: "):  # one number with the constant
+        fit(Task(FORMS["hoffmann"], rows, fixed={name: 0.3}))
+    held = {name: 0.3, "E": 1.8}
+    assert fit(Task(FORMS["hoffmann"], rows, fixed=held)).values[name] == 0.3
+
+
+def _noise() -> np.ndarray:
+    return np.exp(0.003 * np.random.default_rng(3).normal(size=120))
+
+
+def _alike(teacher: str) -> Rows:
+    """Runs that hold fixed what tells how the teacher enters."""
+    law, random = published(), np.random.default_rng(3)
+    size = random.choice([1.4e8, 2.7e8, 5.5e8, 1.1e9, 2.7e9], 120)
+    tokens = size * random.choice([20.0, 40.0, 80.0, 160.0], 120)
+    alone = law.supervised.loss(size, tokens)
+    loss = {"one": np.full(120, 2.1), "one ratio": 0.9 * alone}[teacher]
+    return Rows(size, tokens, law.loss(size, tokens, loss) * _noise(), loss)
+
+
+@pytest.mark.parametrize(("teacher", "held"), [("one", ["c0"]), ("one ratio", ["c1", "d1", "f1"])])
+def test_runs_that_say_nothing_of_a_direction_are_refused(teacher: str, held: list[str]) -> None:
+    """A direction that moves no prediction would stay at its start under a confident interval; with
+    the coefficients held that the message names, the fit goes through."""
+    law = published()
+    task = Task(FORMS["distillation"], _alike(teacher), law.supervised)
+    with pytest.raises(UndeterminedError) as caught:
+        fit(task, "plain")
+    said = str(caught.value)
+    assert [name for name in ("c0", "c1", "d1", "f1") if f"--fix {name}=" in said] == held
+    assert "change together" in said
+    point = fit(replace(task, fixed={name: float(getattr(law, name)) for name in held}), "plain")
+    assert np.abs(point.residuals).mean() < 0.004

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from planner.errors import DocumentError
-from planner.fit import read_runs
+from planner.errors import DocumentError, PlannerError
+from planner.fit import FORMS, Task, fit, plausible, read_runs
+from planner.fit.analysis import analyse
 from planner.fit.runs import parse_runs
+from tests.fit.simulated import real_chinchilla, real_distillations, supervised
 
 HEADER = "student_parameters,student_tokens,teacher_cross_entropy,student_cross_entropy"
 GOOD = ["143e6,3.7e9,2.17,2.66", "198M,4.9B,2.2,2.6", "0.5 billion,1.2e10,2.1,2.5"]
@@ -145,3 +149,61 @@ def test_what_no_reader_can_read_is_answered() -> None:
     with pytest.raises(DocumentError) as caught:
         parse_runs(b"[" * 100_000, "runs.jsonl", False)
     assert "row 1" in caught.value.problems[0]
+
+
+def test_json_truth_is_not_a_number(tmp_path: Path) -> None:
+    """true in a JSON file is named, not read as 1."""
+    path = tmp_path / "runs.jsonl"
+    path.write_text('{"N": 1e9, "D": 2e10, "loss": true}\n{"N": true, "D": 2e10, "loss": 2.5}\n')
+    found = problems(path, False)
+    assert found == (
+        "row 1, column loss: true is not a number",
+        "row 2, column N: true is not a number",
+    )
+
+
+def test_perplexities_are_refused_row_by_row(tmp_path: Path) -> None:
+    """A loss that guessing reaches is no loss of a trained model; an untrained one may have it."""
+    lines = [f"{n}e8,2e10,{13 - n}" for n in (1, 2, 3)]
+    found = problems(write(tmp_path, lines, "N,D,loss"), False)
+    assert [each.partition(":")[0] for each in found] == [
+        f"row {row}, column loss" for row in (2, 3, 4)
+    ]
+    assert all("perplexities" in each for each in found)
+    assert read_runs(write(tmp_path, ["1e8,1e7,10.2"], "N,D,loss"), False).rows.loss[0] == 10.2
+    teacher = problems(write(tmp_path, ["1e8,2e10,12,2.9"]), True)
+    assert teacher[0].startswith("row 2, column teacher_cross_entropy")
+
+
+def _said(**changed: object) -> str:
+    return " ".join(plausible.remarks(replace(supervised(), **changed)))
+
+
+def test_mistaken_columns_are_remarked_upon() -> None:
+    """Swapped columns, thousandfold tokens, and losses in other units are possible, but loud."""
+    runs = supervised()
+    assert plausible.remarks(runs) == ()
+    assert "parameters and tokens swapped" in _said(parameters=runs.tokens, tokens=runs.parameters)
+    assert "tokens a thousandfold too large" in _said(tokens=1e3 * runs.tokens)
+    assert "tokens a thousandfold too small" in _said(tokens=1e-3 * runs.tokens)
+    assert "look like perplexities" in _said(loss=np.exp(runs.loss))
+    assert "CHECK THE LOSSES" in _said(loss=runs.loss / 4)
+    for name in ("chinchilla", "distillations"):
+        rows = real_chinchilla(0) if name == "chinchilla" else real_distillations()
+        assert plausible.remarks(rows) == ()
+
+
+def test_the_report_says_it_first() -> None:
+    """What is wrong with the input comes before what was made of it."""
+    runs = supervised()
+    swapped = replace(runs, parameters=runs.tokens, tokens=runs.parameters)
+    point = fit(Task(FORMS["hoffmann"], swapped), "plain", density=3)
+    assert analyse(point, judgement=False).remarks[0].startswith("CHECK THE COLUMNS")
+
+
+def test_a_refusal_names_what_looks_wrong_with_the_columns() -> None:
+    """Where swapped columns leave nothing to fit, the refusal says that they look swapped."""
+    runs = supervised()
+    swapped = replace(runs, parameters=np.full(120, 4e10), tokens=runs.parameters)
+    with pytest.raises(PlannerError, match=r"one size.*CHECK THE COLUMNS"):
+        fit(Task(FORMS["hoffmann"], swapped), "plain")

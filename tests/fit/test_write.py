@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from coefficients import CoefficientError, draws, load
+from planner.cautions import cautions
 from planner.errors import PlannerError
-from planner.fit import FORMS, Provenance, Task, bootstrap, fit, unidentified, write
+from planner.fit import (
+    FORMS,
+    Provenance,
+    Rows,
+    Task,
+    Unidentified,
+    bootstrap,
+    fit,
+    unidentified,
+    write,
+)
+from planner.fit.judge import coverage
 from planner.fit.write import domain
 from tests.fit.simulated import distillations, published, real_distillations, supervised
 
@@ -74,6 +87,33 @@ def test_joint_file(tmp_path: Path) -> None:
     assert np.array_equal(stored["supervised.E"], boot.draws["supervised.E"])
 
 
+def test_intervals_for_a_new_run_hold_new_runs(tmp_path: Path) -> None:
+    """A written set's band for one run holds 90% of runs nobody fitted; the law's own does not."""
+    base = load()
+    point = fit(Task(FORMS["distillation"], distillations(0.004), base.supervised), "plain")
+    boot = bootstrap(point, 200)
+    path = tmp_path / "mine.toml"
+    checked = coverage(point, resamples=40)
+    write(path, point, boot, (), Provenance(base=base, coverage=checked))
+
+    found = load(path)
+    assert found.scatter is not None
+    assert found.scatter.coverage == pytest.approx(checked.run, abs=1e-4)
+    assert found.scatter.coverage_law == pytest.approx(checked.law, abs=1e-4)
+    law, fresh = draws.load(found, trailing=1).distillation, distillations(0.004, seed=77, runs=600)
+    assert law is not None
+    values = law.loss(fresh.parameters, fresh.tokens, fresh.teacher_loss)
+    inside = [
+        (low <= fresh.loss) & (fresh.loss <= high)
+        for low, high in (
+            np.quantile(many, [0.05, 0.95], axis=0)
+            for many in (values, found.scatter.spread(values))
+        )
+    ]
+    assert inside[0].mean() < 0.5
+    assert 0.86 <= inside[1].mean() <= 0.97
+
+
 def test_runaway_coefficients_are_not_written(tmp_path: Path) -> None:
     """A coefficient without a finite value stops the writing, and nothing is left behind."""
     point = fit(Task(FORMS["hoffmann"], supervised()), "plain")
@@ -113,6 +153,59 @@ def test_identified_coefficients_are_not_accused() -> None:
     point = fit(Task(FORMS["distillation"], distillations(5e-5), law.supervised), "plain")
     names = {each.name for each in unidentified(point)}
     assert not names & {"alpha", "beta", "gamma", "c0", "f1"}
+
+
+def test_only_what_the_draws_show_is_called_determined() -> None:
+    """Where every run has D = 20 N the products of exponents are not determined, and not claimed;
+    every range that is claimed holds the truth."""
+    law, random = published(), np.random.default_rng(3)
+    size = random.choice([1.4e8, 2.7e8, 5.5e8, 1.1e9, 2.7e9], 120)
+    teacher = random.uniform(0.7, 1.2, 120) * law.supervised.loss(size, 20 * size)
+    loss = law.loss(size, 20 * size, teacher) * np.exp(0.003 * random.normal(size=120))
+    task = Task(FORMS["distillation"], Rows(size, 20 * size, loss, teacher), law.supervised)
+    alike = fit(task, "plain")
+    found = {each.name: each for each in unidentified(alike, bootstrap(alike, 200))}
+    assert {"A", "B", "alpha", "beta", "gamma"} <= set(found)
+    assert "alpha gamma" not in found["alpha"].instead
+    assert "beta gamma" not in found["alpha"].instead
+
+    wide = fit(Task(FORMS["distillation"], distillations(), law.supervised), "plain")
+    said = " ".join(each.instead for each in unidentified(wide, bootstrap(wide, 200)))
+    truth = {
+        "alpha gamma": law.alpha * law.gamma,
+        "beta gamma": law.beta * law.gamma,
+        "as the student)": law.c1 * law.f1 * law.d1 ** (-1 / law.f1),
+        "f1": law.f1,
+    }
+    claimed = re.findall(
+        r"(alpha gamma|beta gamma|as the student\)|f1) = \S+ \((\S+) to (\S+)\)", said
+    )
+    assert claimed
+    for name, low, high in claimed:
+        assert 0.97 * float(low) <= truth[name] <= 1.03 * float(high)
+
+
+def test_a_set_whose_runs_determine_nothing_warns_in_every_plan(tmp_path: Path) -> None:
+    """Few groups, a misfit and unidentified families are in the file, and every plan warns."""
+    base = load()
+    rows = distillations(runs=60)
+    point = fit(Task(FORMS["distillation"], rows, base.supervised), "plain")
+    boot = bootstrap(point, 60, by="size")
+    assert boot.groups == 6
+    none = (
+        "Of A, B the runs determine no combination either, so predictions away from the runs are "
+        "guesses."
+    )
+    open_ones = (Unidentified("A", "flat", "more", none),)
+    path = tmp_path / "mine.toml"
+    write(path, point, boot, open_ones, Provenance(base=base))
+    text = path.read_text().replace(
+        "mean_absolute_relative_error = 0.0", "mean_absolute_relative_error = 0.7"
+    )
+    path.write_text(text)
+    codes = [each.code for each in cautions(load(path))]
+    assert codes == ["fit-misfit", "fit-undetermined", "fit-few-groups"]
+    assert cautions(base) == ()
 
 
 def test_draws_of_another_fit_are_refused(tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ import pytest
 
 from coefficients import draws, load
 from planner import PlannerError, Problem, load_coefficients, optimum, solve, solve_many
+from planner.reports import trust
+from planner.result import ALONE, WITH_OTHERS
 from planner.uncertainty import interval, recipe_losses, reoptimise
 
 REFIT = load_coefficients("busbridge2025-refit")
@@ -97,14 +99,91 @@ def test_published_recipe_is_risky_under_the_refit() -> None:
     assert any(warning.code == "second-opinion" for warning in plan.warnings)
 
 
+def test_a_run_is_less_certain_than_the_law() -> None:
+    """The interval for one run holds the law's and is far wider; text and JSON tell them apart."""
+    plan = solve(problem())
+    found = plan.uncertainty
+    assert found is not None
+    assert found.new_run is not None
+
+    assert found.new_run.low < found.cross_entropy.low
+    assert found.new_run.high > found.cross_entropy.high
+    width = found.new_run.high - found.new_run.low
+    assert width > 2 * (found.cross_entropy.high - found.cross_entropy.low)
+    said = " ".join(trust.lines(plan))
+    assert "(90%, the law's value; one run of it: " in said
+    assert "Of runs left out of the fit, 90% lay in their 90% intervals for one run, 84%" in said
+    assert plan.to_dict()["uncertainty"]["new_run"]["low"] == found.new_run.low
+
+
+def test_a_set_that_does_not_state_its_scatter_says_so() -> None:
+    """Without the scatter of single runs an interval is called the law's, and no more."""
+    plan = solve(problem(), replace(REFIT, scatter=None))
+    assert plan.uncertainty is not None
+
+    assert plan.uncertainty.new_run is None
+    assert "this set does not say" in trust.lines(plan)[0]
+
+
 def test_sensitivity_covers_every_coefficient_and_orders_by_pull() -> None:
-    """All fifteen coefficients are varied; the first moves the recipe most."""
+    """All fifteen coefficients: the drawn ones by variance, then the held ones by what 1% does."""
     pulls = solve(problem(), sensitivity=True).sensitivity
 
-    assert len(pulls) == 15
-    changes = [pull.recipe_change for pull in pulls]
+    assert len(pulls) == len({pull.coefficient for pull in pulls}) == 15
+    drawn = [pull for pull in pulls if pull.how == WITH_OTHERS]
+    assert pulls[: len(drawn)] == tuple(drawn)
+    assert {pull.coefficient.partition(".")[0] for pull in drawn} == {"distillation"}
+    shares = [pull.recipe_share for pull in drawn]
+    assert shares == sorted(shares, key=lambda share: -(share or 0.0))
+    held = [pull for pull in pulls if pull.how == ALONE]
+    assert all(pull.high / pull.low == pytest.approx(1.01 / 0.99) for pull in held)
+    assert all(pull.recipe_share is None for pull in held)
+    changes = [pull.recipe_change for pull in held]
     assert changes == sorted(changes, reverse=True)
-    assert changes[0] > 0.1
+
+
+def test_sensitivity_stays_within_what_the_draws_allow() -> None:
+    """Correlated coefficients go together: none moves the plan by more than all draws spread it."""
+    plan = solve(problem(), sensitivity=True)
+    assert plan.uncertainty is not None
+
+    for pull in plan.sensitivity:
+        if pull.how == ALONE:
+            continue
+        for name in ("cross_entropy", "student_tokens", "teacher_parameters"):
+            spread = plan.uncertainty.reoptimised[name]
+            low, high = sorted(getattr(pull, name))
+            assert high - low <= 1.15 * (spread.high - spread.low)
+
+
+def test_sensitivity_is_the_conditional_mean_over_the_draws() -> None:
+    """c0's effect agrees with the mean of the plan over draws near either end of its interval."""
+    pull = next(
+        pull
+        for pull in solve(problem(), sensitivity=True).sensitivity
+        if pull.coefficient == "distillation.c0"
+    )
+    laws = draws.load(REFIT)
+    many, c0 = reoptimise(problem(), laws), np.ravel(laws.distillation.c0)
+
+    for end, at, below in ((pull.low, 0, 0.02), (pull.high, 1, 0.02)):
+        near = np.abs(c0 - end) < below
+        assert near.sum() > 50
+        expected = float(np.mean(many.cross_entropy[near]))
+        assert pull.cross_entropy[at] == pytest.approx(expected, abs=1e-3)
+
+
+def test_sensitivity_without_draws_moves_each_alone_and_says_so() -> None:
+    """A set without draws gives 1% steps, labelled, instead of intervals it cannot pair."""
+    pulls = solve(Problem.from_mapping(QUESTION), sensitivity=True).sensitivity
+
+    assert {pull.how for pull in pulls} == {ALONE}
+    first = next(pull for pull in pulls if pull.coefficient == "distillation.alpha")
+    law = load().distillation
+    assert law is not None
+    assert (first.low, first.high) == pytest.approx((0.99 * law.alpha, 1.01 * law.alpha))
+    text = "\n".join(" ".join(row) for row in trust.pull_rows(pulls))
+    assert "alone, by 1%" in text
 
 
 def test_robust_needs_draws() -> None:

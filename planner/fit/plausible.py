@@ -1,0 +1,67 @@
+"""Runs that are possible and yet look like a mistake: swapped columns, other units, perplexities.
+
+Nothing here refuses: corpora and tokenizers differ. What no training run can be is refused where
+runs are read (planner.fit.runs).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from coefficients import load
+from planner import units
+from planner.fit.rows import Rows
+
+_RATIOS = (1.0, 3e3)
+"""Median tokens per parameter that scaling studies have; 20 is compute-optimal, 200 common."""
+_SENSIBLE = (3.0, 1e3)
+_LEVELS = (0.5, 1.6)
+"""Median loss over that of the published law: other corpora and tokenizers stay within."""
+_AS_PREDICTED = (0.75, 1.33)
+
+
+def remarks(rows: Rows) -> tuple[str, ...]:
+    """What about the runs as a whole does not look right, one sentence each."""
+    return (*_ratio(rows), *_level(rows))
+
+
+def _ratio(rows: Rows) -> tuple[str, ...]:
+    ratio = float(np.median(rows.tokens / rows.parameters))
+    if _RATIOS[0] <= ratio <= _RATIOS[1]:
+        return ()
+    guesses = {
+        "parameters and tokens swapped": 1.0 / ratio,
+        "tokens a thousandfold too large": ratio / 1e3,
+        "tokens a thousandfold too small": ratio * 1e3,
+    }
+    likely = [
+        f"{guess} (then it would be {units.format_ratio(then)})"
+        for guess, then in guesses.items()
+        if _SENSIBLE[0] <= then <= _SENSIBLE[1]
+    ]
+    question = f": are {' or '.join(likely)}?" if likely else ": are both columns in the same unit?"
+    return (
+        f"CHECK THE COLUMNS: the runs have {units.format_ratio(ratio)} tokens per parameter in the "
+        f"middle, where scaling studies have 5 to 500{question}",
+    )
+
+
+def _level(rows: Rows) -> tuple[str, ...]:
+    published = load()
+    expected = published.supervised.loss(rows.parameters, rows.tokens)
+    level = float(np.median(rows.loss / expected))
+    if _LEVELS[0] <= level <= _LEVELS[1]:
+        return ()
+    text = (
+        f"CHECK THE LOSSES: in the middle they are {level:.2f} times what {published.name} "
+        "predicts for these sizes and tokens"
+    )
+    above = rows.loss[rows.loss > 1.0]
+    if level > 1.0 and above.size > rows.loss.size / 2:
+        logs = float(np.median(np.log(np.maximum(rows.loss, 1.01)) / expected))
+        if _AS_PREDICTED[0] <= logs <= _AS_PREDICTED[1]:
+            return (
+                f"{text}, and their logarithms {logs:.2f} times: these look like perplexities; "
+                "give cross-entropies in nats per token, log(perplexity).",
+            )
+    return (f"{text}: are they nats per token of text (not bits, bytes, sums or perplexities)?",)
