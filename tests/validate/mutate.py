@@ -9,7 +9,7 @@ from typing import Any
 from planner.errors import PlannerError
 from planner.reports.read import check_recipe
 from planner.validate import checks
-from planner.validate.checks import baseline, proofs, question, trust
+from planner.validate.checks import baseline, proofs, question, sensitivity, trust
 
 Path = tuple[str | int, ...]
 
@@ -23,6 +23,7 @@ ENUMS = {
     "source": ("busbridge2025", "elsewhere"),
     "coefficient": ("supervised.E", "supervised.A"),
     "coefficients": ("busbridge2025", "busbridge2025-refit"),
+    "how": ("with the others", "alone, by 1%"),
     "teacher": ("other", "another"),
 }
 
@@ -79,6 +80,7 @@ def remember(monkeypatch: Any) -> None:
         (question, "second_bound"),
         (trust, "second_bound"),
         (trust, "best_plans"),
+        (sensitivity, "best_plans"),
         (baseline, "best_supervised"),
         (trust, "best_supervised"),
     ):

@@ -26,10 +26,10 @@ from planner.validate.checks.question import (
     verdict_check,
 )
 from planner.validate.checks.recipes import recipe_check
+from planner.validate.checks.sensitivity import sensitivity_check
 from planner.validate.checks.trust import (
     opinion_checks,
     robust_checks,
-    sensitivity_check,
     uncertainty_check,
 )
 

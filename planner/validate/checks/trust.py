@@ -1,4 +1,4 @@
-"""How sure the plan says it is: second opinion, intervals over draws, robust recipe, sensitivities.
+"""How sure the plan says it is: second opinion, intervals over draws, robust recipe.
 
 Every law is applied again to the recipe; optima under other laws are found by another search.
 """
@@ -15,14 +15,13 @@ from numpy.typing import NDArray
 from coefficients import CoefficientSet, draws, load
 from planner.problem import Problem
 from planner.robust import DRAWS as ROBUST_DRAWS
-from planner.sensitivity import RELATIVE
 from planner.uncertainty import DRAWS, LEVEL
 from planner.validate.bound import second_bound
 from planner.validate.checks.baseline import best_supervised
 from planner.validate.checks.compare import Check, Ledger
 from planner.validate.checks.proofs import SECOND_TOLERANCE
 from planner.validate.checks.recipes import recipe_check
-from planner.validate.optima import Best, best_plans
+from planner.validate.optima import best_plans
 
 Part = Mapping[str, Any]
 Array = NDArray[np.float64]
@@ -103,6 +102,7 @@ def uncertainty_check(document: Part, problem: Problem, coefficients: Coefficien
                 room=1.5 / own.size)  # fmt: skip
     fixed = ["supervised law"] if np.ptp(laws.supervised.A) == 0 else []
     ledger.same("what is held fixed", fixed, list(stated["fixed"]))
+    _new_run(ledger, own, stated, coefficients)
     again = best_plans(problem, laws)
     finite = {key for key, values in vars(again).items() if np.all(np.isfinite(values))}
     ledger.same("what is reoptimised", sorted(finite), sorted(stated["reoptimised"]))
@@ -112,6 +112,15 @@ def uncertainty_check(document: Part, problem: Problem, coefficients: Coefficien
         spread = _central(getattr(again, key))
         _interval(ledger, f"optimum's {key}", spread, stated["reoptimised"][key], room, rel)
     return ledger.check()
+
+
+def _new_run(ledger: Ledger, own: Array, stated: Part, coefficients: CoefficientSet) -> None:
+    """The interval of one run of the recipe: every draw's loss with a deviation of the runs."""
+    scatter = coefficients.scatter
+    spread = None if scatter is None else _central(scatter.spread(own))
+    _interval(ledger, "new_run", spread, stated["new_run"])
+    for name in ("coverage", "coverage_sizes"):
+        ledger.same(f"the {name}", getattr(scatter, name, None), stated[name])
 
 
 def robust_checks(
@@ -181,63 +190,6 @@ def losses_of(rows: Sequence[Part], coefficients: CoefficientSet) -> list[float]
 def _free_best(problem: Problem, coefficients: CoefficientSet) -> float:
     free = replace(problem, stay_in_domain=False)
     return float(second_bound(free, coefficients, np.inf, SECOND_TOLERANCE).best)
-
-
-def sensitivity_check(document: Part, problem: Problem, coefficients: CoefficientSet) -> Check:
-    """The plan under every coefficient at the ends of its interval."""
-    stated, ledger = document["sensitivity"], Ledger("the sensitivities")
-    form, law = coefficients.supervised, coefficients.distillation
-    assert law is not None
-    keys = [f"supervised.{name}" for name in form.COEFFICIENTS]
-    keys += [f"distillation.{name}" for name in law.COEFFICIENTS]
-    ledger.same("the coefficients", sorted(keys), sorted(each["coefficient"] for each in stated))
-    ends, found = _at_the_ends(problem, coefficients, keys)
-    for each in stated:
-        if each["coefficient"] not in keys:
-            continue
-        k = keys.index(each["coefficient"])
-        for name, value in zip(("low", "high"), ends[k], strict=True):
-            ledger.near(f"{keys[k]}: {name}", value, each[name])
-        for key in ("cross_entropy", "student_tokens", "teacher_parameters", "teacher_tokens"):
-            for side in (0, 1):
-                ours = float(getattr(found, key)[2 * k + side])
-                rel, room = (0.0, NATS) if key == "cross_entropy" else (FLAT, 0.0)
-                ledger.near(f"{keys[k]}: {key}", ours, each[key][side], rel, room)
-    return ledger.check()
-
-
-def _at_the_ends(
-    problem: Problem, coefficients: CoefficientSet, keys: Sequence[str]
-) -> tuple[list[tuple[float, float]], Best]:
-    form, law = coefficients.supervised, coefficients.distillation
-    assert law is not None
-    ends = []
-    columns = {
-        key: np.full((2 * len(keys), 1), float(getattr(_holder(coefficients, key), _short(key))))
-        for key in keys
-    }
-    for k, key in enumerate(keys):
-        value = float(columns[key][0, 0])
-        pair = coefficients.intervals.get(key, (value * (1 - RELATIVE), value * (1 + RELATIVE)))
-        ends.append((float(pair[0]), float(pair[1])))
-        columns[key][2 * k : 2 * k + 2, 0] = ends[-1]
-    supervised = replace(
-        form, **{name: columns[f"supervised.{name}"] for name in form.COEFFICIENTS}
-    )
-    bent = replace(
-        law,
-        supervised=supervised,
-        **{name: columns[f"distillation.{name}"] for name in law.COEFFICIENTS},
-    )
-    return ends, best_plans(problem, replace(coefficients, form=supervised, distillation=bent))
-
-
-def _holder(coefficients: CoefficientSet, key: str) -> Any:
-    return coefficients.supervised if key.startswith("supervised") else coefficients.distillation
-
-
-def _short(key: str) -> str:
-    return key.partition(".")[2]
 
 
 def _spread(recipe: Part, coefficients: CoefficientSet) -> tuple[float, float, float] | None:
