@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from collections.abc import Iterator
 from typing import Any
 
@@ -88,10 +89,10 @@ def remember(monkeypatch: Any) -> None:
 
 
 def _remembering(function: Any) -> Any:
-    kept: dict[str, Any] = {}
+    kept: dict[bytes, Any] = {}
 
     def ask(*args: Any) -> Any:
-        key = repr(args)
+        key = pickle.dumps(args)  # the repr of an array leaves out its middle
         if key not in kept:
             kept[key] = function(*args)
         return kept[key]
