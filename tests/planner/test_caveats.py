@@ -158,3 +158,18 @@ def test_evaluate_warns_where_the_sets_disagree() -> None:
     alone = replace(LAW, second_opinion=None)
     found = evaluate(Problem(1.0, 3e9), 5e9, Teacher(size=80e9, tokens=20e12), alone)
     assert not any("disagree" in each for each in evaluation.sheet(found, alone).warnings)
+
+
+def test_a_robust_choice_among_teachers_speaks_of_one_set() -> None:
+    """Its loss and its bound belong to the set of the draws, inside that set's domain too."""
+    teachers = (Teacher(size=1e9, loss=1.7), Teacher(size=1.4e9, tokens=1.8e11))
+    for inside in (False, True):
+        problem = Problem(6e22, 1.8e9, 0.0, 1.0, teachers, stay_in_domain=inside)
+        found = solve(problem, robust="expected").robust
+        assert found is not None
+        law = load("busbridge2025-refit").distillation
+        assert law is not None
+        student, teacher = found.recipe.student, found.recipe.teacher
+        expected = law.loss(student.parameters, student.tokens, teacher.cross_entropy)
+        assert student.cross_entropy == pytest.approx(float(expected), rel=1e-9)
+        assert found.lower_bound <= found.value
