@@ -204,4 +204,10 @@ def _where_it_would_pay(
         if leaves_domain(least_help.recipe, coefficients)
         else ""
     )
+    theirs = least_help.recipe.student.cross_entropy - least_help.difference
+    if -least_help.difference < LAW_ERROR * theirs:
+        return (
+            f" {words}, distilling comes out {-least_help.difference:.4f} better{doubt}, which is "
+            f"undecided: within the law's own error of about {LAW_ERROR:.0%}."
+        )
     return f" {words}, distilling would win by {-least_help.difference:.4f}{doubt}."

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
 from coefficients import CoefficientSet, draws, load
 from planner import units
 from planner.answers import answers
+from planner.many import Many
 from planner.problem import Problem
 from planner.result import Baseline, Interval, Recipe, SecondOpinion, Warning
+from planner.translate import require_distillation
 from planner.uncertainty import DRAWS, interval, recipe_losses
+
+Array = NDArray[np.float64]
 
 ALARM = 0.01
 """Relative disagreement (the law's own claimed error), or regret in nats, that changes a bet."""
@@ -20,10 +29,10 @@ def second_opinion(
     if coefficients.second_opinion is None:
         return None
     other = load(coefficients.second_opinion)
-    theirs = float(recipe_losses(recipe, other)[0])
-    spread = _interval(recipe, other)
+    view = other_view(recipe, coefficients)
+    assert view is not None
+    theirs, spread = view.cross_entropy, view.interval
     own = answers([problem], other)[0].recipe
-    ours, our_spread = recipe.student.cross_entropy, _interval(recipe, coefficients)
     model = baseline.model
     assert model.parameters is not None
     assert model.tokens is not None
@@ -34,8 +43,47 @@ def second_opinion(
         supervised=float(other.supervised.loss(model.parameters, model.tokens)),
         optimum=own,
         regret=None if own is None else theirs - own.student.cross_entropy,
-        disagrees=_apart(ours, our_spread, theirs, spread),
+        disagrees=view.disagrees,
     )
+
+
+@dataclass(frozen=True)
+class OtherView:
+    """What the set's second opinion predicts for a recipe, without an optimum of its own.
+
+    `disagrees`: by more than the intervals. `matters`: and by more than the law's own error.
+    """
+
+    source: str
+    cross_entropy: float
+    interval: Interval | None
+    disagrees: bool
+    matters: bool
+
+
+def other_view(recipe: Recipe, coefficients: CoefficientSet) -> OtherView | None:
+    """The other set's prediction for any recipe; None if the set names no second opinion."""
+    if coefficients.second_opinion is None:
+        return None
+    other = load(coefficients.second_opinion)
+    ours, theirs = recipe.student.cross_entropy, float(recipe_losses(recipe, other)[0])
+    spread = _interval(recipe, other)
+    apart = _apart(ours, _interval(recipe, coefficients), theirs, spread)
+    large = abs(theirs - ours) > ALARM * ours
+    return OtherView(other.name, theirs, spread, apart, apart and large)
+
+
+def other_losses(plans: Many, coefficients: CoefficientSet) -> Array | None:
+    """The other set's cross-entropies of many plans, NaN where there is none; None without one."""
+    if coefficients.second_opinion is None:
+        return None
+    other = load(coefficients.second_opinion)
+    law = require_distillation(other)
+    with np.errstate(invalid="ignore"):
+        planned = other.supervised.loss(plans.teacher_parameters, plans.teacher_tokens)
+        teacher = np.where(np.isnan(planned), plans.teacher_cross_entropy, planned)
+        found = law.loss(plans.student_parameters, plans.student_tokens, teacher)
+    return np.where(plans.feasible, found, np.nan)
 
 
 def opinion_warning(opinion: SecondOpinion | None, ours: float, name: str) -> tuple[Warning, ...]:

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from coefficients import CoefficientSet, draws
 from planner.answers import answers
-from planner.assemble import Row, recipe_of
-from planner.errors import ProblemError
+from planner.assemble import Row, binding_bounds, existing_teacher, recipe_of
+from planner.errors import InfeasibleError, ProblemError
+from planner.judge import leaves_domain
 from planner.optimise.batch import forward_flops
 from planner.optimise.frontier import ROUNDOFF
 from planner.problem import Problem
@@ -133,14 +134,39 @@ def _best_existing(
     laws: CoefficientSet,
     criterion: str,
 ) -> Recipe:
-    """Among existing teachers, each with its own optimum, the one with the best criterion."""
+    """Among existing teachers, each with its own optimum, the one with the best criterion.
+
+    The recipe itself is a candidate where this set's bounds allow it, with this set's losses.
+    """
     reduce = CRITERIA[criterion]
-    candidates = [recipe]
+    own = _under(recipe, problem, coefficients)
+    leaves = problem.stay_in_domain and leaves_domain(own, coefficients)
+    candidates = [] if leaves else [own]
     for teacher in problem.teachers:
         answer = answers([replace(problem, teachers=(teacher,))], coefficients)[0]
         if answer.recipe is not None:
             candidates.append(answer.recipe)
+    if not candidates:
+        raise InfeasibleError(
+            f"no robust plan exists inside the domain of '{coefficients.name}', over whose draws "
+            "it would be; leave out --robust or --stay-in-domain."
+        )
     return min(candidates, key=lambda each: float(reduce(recipe_losses(each, laws))))
+
+
+def _under(recipe: Recipe, problem: Problem, coefficients: CoefficientSet) -> Recipe:
+    """The same recipe with the losses and bounds of another set."""
+    named = next(
+        each
+        for each in problem.teachers
+        if (each.name, each.size, each.tokens)
+        == (recipe.teacher.name, recipe.teacher.parameters, recipe.teacher.tokens)
+        and each.loss in (None, recipe.teacher.cross_entropy)
+    )
+    moved = replace(recipe, teacher=existing_teacher(named, coefficients))
+    loss = float(recipe_losses(moved, coefficients)[0])
+    moved = replace(moved, student=replace(moved.student, cross_entropy=loss))
+    return replace(moved, binding=binding_bounds(moved, problem, coefficients))
 
 
 class _Objective:

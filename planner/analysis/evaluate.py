@@ -61,6 +61,9 @@ class Evaluation:
     moves: tuple[Move, ...]
     rules: tuple[Scored, ...]
     warnings: tuple[Warning, ...]
+    best_warnings: tuple[Warning, ...] = ()
+    """Where the optimum of equal cost, which the recipe is compared with, leaves the domain."""
+    supervised_warnings: tuple[Warning, ...] = ()
 
     @property
     def cost(self) -> float:
@@ -132,6 +135,8 @@ def evaluate(
             *judge.domain_warnings(recipe, chosen),
             *judge.teacher_warnings(recipe, chosen),
         ),
+        best_warnings=judge.domain_warnings(best, chosen) if chosen.domain.known else (),
+        supervised_warnings=judge.baseline_warnings(direct, chosen) if direct else (),
     )
 
 

@@ -43,13 +43,23 @@ class Count:
 
 @dataclass(frozen=True)
 class Growth:
-    """How the plan changes with the number of students; `break_even` is the smallest number from
-    which a teacher beats training them all directly, None if none up to `most` does."""
+    """How the plan changes with the number of students; `break_even` is the smallest number tried
+    at which a teacher beats training them all directly, None if none up to `most` does. `losses`
+    are larger numbers tried at which it does not: the next of mixed sizes may gain less."""
 
     rows: tuple[Count, ...]
     break_even: int | None
     most: int
     fixed_total: bool
+
+    @property
+    def losses(self) -> tuple[int, ...]:
+        """Numbers of students beyond the break-even, among those tried, at which none pays."""
+        if self.break_even is None:
+            return ()
+        return tuple(
+            row.students for row in self.rows if row.students > self.break_even and row.gain <= 0
+        )
 
 
 def family_growth(
@@ -65,7 +75,8 @@ def family_growth(
     Students are taken from the list in turn, from its start again after its end. Each brings its
     share of the budget (the budget over the number of members), or with `fixed_total` all share
     one budget. The break-even count is where the sign changes first from 1, 2, 3, 4, 6, 8, 12, ...
-    on, by bisection in between.
+    on, by bisection in between; the counts just after it are tried as well, as many as there are
+    different students, since the sign may change back.
     """
     chosen = coefficients if coefficients is not None else load(problem.coefficients)
     check(problem, members)
@@ -92,6 +103,9 @@ def family_growth(
                     break
                 low = k
         found = high
+        tried = {row.students for row in table}
+        after = [k for k in range(found + 1, min(most, found + len(kinds)) + 1) if k not in tried]
+        table += _counts(problem, kinds, after, cached, chosen, fixed_total)
     rows = sorted({row.students: row for row in table}.values(), key=lambda row: row.students)
     return Growth(tuple(rows), found, most, fixed_total)
 

@@ -388,7 +388,7 @@ def _cheapest_on(
     loss = np.where(ok, scanner.ceiling, np.inf)
     s = np.where(ok, need, most)
     optima = Optima(u, s, front.n, front.d, t, loss, loss, np.zeros(u.size, dtype=np.intp))
-    cheap, _ = cheapest_teachers(b, optima)
+    cheap, _ = cheapest_teachers(b, optima, by_training=True)
     forward = b.parameter * np.exp(cheap.n)
     forward = forward + b.attention * np.exp(2 * cheap.n / 3) + b.head * np.exp(cheap.n / 3)
     cost = np.where(ok, 3.0 * forward * np.exp(cheap.d), np.inf)

@@ -34,8 +34,13 @@ def charged_cost(b: Batch, u: Array, s: Array, n: Array, d: Array) -> Array:
     )
 
 
-def cheapest_teachers(b: Batch, found: Optima) -> tuple[Optima, NDArray[np.bool_]]:
-    """The same optima under the cheapest teachers, and where there was a choice."""
+def cheapest_teachers(
+    b: Batch, found: Optima, by_training: bool = False
+) -> tuple[Optima, NDArray[np.bool_]]:
+    """The same optima under the cheapest teachers, and where there was a choice.
+
+    by_training: cheapest to train, as far as the budget reaches, whatever it pays for.
+    """
     cost = charged_cost(b, found.u, found.s, found.n, found.d)
     free = (b.charge_inference == 0) & (b.charge_pretraining == 0)
     with np.errstate(invalid="ignore"):
@@ -49,7 +54,7 @@ def cheapest_teachers(b: Batch, found: Optima) -> tuple[Optima, NDArray[np.bool_
     log_p, log_q = local.log_a - local.alpha * n, local.log_b - local.beta * d
     y, z_now = np.logaddexp(log_p, log_q), log_p - log_q
     z_best = np.where(
-        free[rows],
+        free[rows] | by_training,
         frontier.cheapest_training(local, y),
         frontier.cheapest_charged(local, u, y, s),
     )

@@ -12,6 +12,7 @@ from coefficients import CoefficientSet
 from planner import units
 from planner.analysis.compare import Comparison, Crossover, CrossoverSpread, Curve
 from planner.judge import LAW_ERROR
+from planner.opinion import ALARM, other_losses
 from planner.reports import words
 from planner.reports.sheet import Grid, Sheet, sparkline
 
@@ -36,7 +37,8 @@ def sheet(found: Sequence[Comparison], coefficients: CoefficientSet) -> Sheet:
         notes=_notes(found, coefficients),
         data={
             "coefficients": coefficients.name,
-            "comparisons": [_document(each) for each in found],
+            "comparisons": [_document(each, coefficients) for each in found],
+            "second_opinion": coefficients.second_opinion,
         },
         rows=tuple(row for each in found for row in _rows(each)),
     )
@@ -284,9 +286,33 @@ def _notes(found: Sequence[Comparison], coefficients: CoefficientSet) -> tuple[s
         "Every loss is a certified optimum; a crossover is bracketed to 0.05% of its budget "
         "between proven signs.",
         _drawn(found),
+        _opinion(found, coefficients),
         f"Coefficients: {coefficients.name}. Counted: {coefficients.flops.convention}.",
     ]
     return tuple(line for line in lines if line)
+
+
+def _opinion(found: Sequence[Comparison], coefficients: CoefficientSet) -> str:
+    """Where the other coefficient set differs most from these plans' losses, in a line."""
+    worst: tuple[float, str] | None = None
+    for each in found:
+        for curve in each.curves:
+            theirs = other_losses(curve.plans, coefficients)
+            if theirs is None or not np.any(np.isfinite(theirs)):
+                continue
+            apart = np.abs(theirs - curve.plans.cross_entropy)
+            k = int(np.nanargmax(apart))
+            if worst is None or apart[k] > worst[0]:
+                ours = units.format_loss(float(curve.plans.cross_entropy[k]))
+                where = f"the {curve.scenario} plan of the {student(each)} at "
+                where += f"{units.format_flops(float(each.budgets[k]))} FLOPs"
+                matters = apart[k] > ALARM * curve.plans.cross_entropy[k]
+                tail = ": the coefficients disagree." if matters else "."
+                text = f"{units.format_loss(float(theirs[k]))} for {where}, against {ours} here"
+                worst = (float(apart[k]), text + tail)
+    if worst is None:
+        return ""
+    return f"Second opinion, {coefficients.second_opinion}, where it differs most: {worst[1]}"
 
 
 def _drawn(found: Sequence[Comparison]) -> str:
@@ -304,17 +330,17 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _document(each: Comparison) -> dict[str, Any]:
+def _document(each: Comparison, coefficients: CoefficientSet) -> dict[str, Any]:
     return {
         "student": each.student,
         "budgets": each.budgets,
         "supervised": each.supervised,
-        "scenarios": [_curve_document(curve, each) for curve in each.curves],
+        "scenarios": [_curve_document(curve, each, coefficients) for curve in each.curves],
         "verdict": verdict(each),
     }
 
 
-def _curve_document(curve: Curve, each: Comparison) -> dict[str, Any]:
+def _curve_document(curve: Curve, each: Comparison, coefficients: CoefficientSet) -> dict[str, Any]:
     gains = {
         name: None if gain is None else vars(gain)
         for name, gain in (
@@ -332,6 +358,7 @@ def _curve_document(curve: Curve, each: Comparison) -> dict[str, Any]:
         **gains,
         "cross_entropy": curve.plans.cross_entropy,
         "lower_bound": curve.plans.lower_bound,
+        "second_opinion": other_losses(curve.plans, coefficients),
         "difference": curve.difference,
         "in_domain": curve.inside,
         "compute_ratio": curve.ratios.compute,

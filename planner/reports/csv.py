@@ -21,14 +21,15 @@ COLUMNS = (
     *(f"flops_{term}" for term in _TERMS),
     *_CERTIFICATE,
     *(f"supervised_{key}" for key in _MODEL),
-    "difference", "binding", "warnings", "coefficients",
+    "difference", "outside_domain", "binding", "warnings", "coefficients",
 )  # fmt: skip
 
 
 def render(plan: Plan) -> str:
     """Rows in COLUMNS; an absent number is an empty field, lists are joined with spaces.
 
-    `warnings` holds codes and belongs to the chosen scenario alone.
+    `warnings` holds codes: all of the chosen scenario's, and for the others whether their recipes
+    leave the domain of validity and what the set or the baseline they share is warned of.
     """
     document = to_document(plan)
     scenarios = sorted(document["scenarios"], key=lambda each: not each["chosen"])
@@ -40,12 +41,18 @@ def render(plan: Plan) -> str:
 
 
 def _row(scenario: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
-    row = {key: scenario[key] for key in ("chosen", "feasible", "difference", *_CHARGES)}
+    row = {
+        key: scenario[key]
+        for key in ("chosen", "feasible", "difference", "outside_domain", *_CHARGES)
+    }
     row |= {"scenario": scenario["name"], "budget": document["problem"]["budget"]}
     row |= {f"supervised_{key}": document["supervised"][key] for key in _MODEL}
     row["coefficients"] = document["coefficients"]["name"]
-    if scenario["chosen"]:
-        row["warnings"] = " ".join(warning["code"] for warning in document["warnings"])
+    codes = [warning["code"] for warning in document["warnings"]]
+    if not scenario["chosen"]:
+        codes = [code for code in codes if code in _SHARED]
+        codes = ["outside-domain"] * scenario["outside_domain"] + codes
+    row["warnings"] = " ".join(codes)
     if recipe := scenario["recipe"]:
         row |= {
             f"{who}_{key}": recipe[who][key] for who in ("student", "teacher") for key in _MODEL
@@ -58,6 +65,7 @@ def _row(scenario: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
     return {key: _cell(value) for key, value in row.items()}
 
 
+_SHARED = ("fit-not-converged", "unknown-domain", "baseline-outside-domain")
 _CHARGES = ("charge_inference", "charge_pretraining")
 
 

@@ -9,7 +9,8 @@ from coefficients import CoefficientSet
 from planner import units
 from planner.analysis.evaluate import Evaluation, Move, Scored
 from planner.judge import LAW_ERROR
-from planner.reports import document, words
+from planner.opinion import other_view
+from planner.reports import document, trust, words
 from planner.reports.sheet import Grid, Sheet
 from planner.result import Recipe
 
@@ -27,7 +28,7 @@ def sheet(found: Evaluation, coefficients: CoefficientSet) -> Sheet:
         verdict=verdict(found),
         method="distil" if found.excess < LAW_ERROR * _loss(found.recipe) else "either",
         grids=tuple(grids),
-        warnings=tuple(_capital(each.text) for each in found.warnings),
+        warnings=_warnings(found, coefficients),
         notes=_notes(found, coefficients),
         data=_document(found, coefficients),
         rows=_rows(found),
@@ -62,11 +63,41 @@ def verdict(found: Evaluation) -> str:
         text += f" Change first: {first.variable}, {change(first)}, a gain of {first.gain:.4f}."
     direct = found.supervised
     if direct is not None and direct.model.cross_entropy < _loss(found.best) - 1e-5:
+        gain = _loss(found.best) - direct.model.cross_entropy
         text += (
             f" Training the student directly on that compute would reach "
-            f"{units.format_loss(direct.model.cross_entropy)}, better than any distillation of it."
+            f"{units.format_loss(direct.model.cross_entropy)}, better than {_any(found)} by "
+            f"{gain:.4f}"
+        )
+        text += (
+            f", which is within the law's own error of about {LAW_ERROR:.0%}."
+            if gain < LAW_ERROR * direct.model.cross_entropy
+            else "."
         )
     return text
+
+
+def _any(found: Evaluation) -> str:
+    """What the optimum is the best of: a teacher that exists was not chosen."""
+    if found.best.teacher.existing:
+        return "any number of tokens from this teacher"
+    return "any distillation of that cost"
+
+
+def _warnings(found: Evaluation, coefficients: CoefficientSet) -> tuple[str, ...]:
+    """The recipe's own, then those of what it is compared with."""
+    lines = [_capital(each.text) for each in found.warnings]
+    own = {each.text for each in found.warnings}
+    lines += [
+        f"Of the best plan that it is compared with: {each.text}"
+        for each in found.best_warnings
+        if each.text not in own
+    ]
+    lines += [_capital(each.text) for each in found.supervised_warnings]
+    view = other_view(found.recipe, coefficients)
+    if view is not None and view.matters:
+        lines.append(trust.other_view(view, _loss(found.recipe), "this recipe"))
+    return tuple(lines)
 
 
 def change(move: Move) -> str:
@@ -162,6 +193,11 @@ def _scored_cells(recipe: Recipe, excess: float) -> tuple[str, str, str, str]:
 
 def _notes(found: Evaluation, coefficients: CoefficientSet) -> tuple[str, ...]:
     lines = [words.certificate(found.certificate)]
+    views = (
+        trust.other_view(other_view(recipe, coefficients), _loss(recipe), what)
+        for recipe, what in ((found.recipe, "this recipe"), (found.best, "the best plan"))
+    )
+    lines += [line for line in views if line]
     if not found.moves:
         lines.append("The teacher exists and is kept as it is; only the student's tokens can move.")
     else:
@@ -192,6 +228,10 @@ def _document(found: Evaluation, coefficients: CoefficientSet) -> dict[str, Any]
         "moves": [_move(move) for move in found.moves],
         "rules": [_rule(each) for each in found.rules],
         "domain": [asdict(each) for each in found.warnings],
+        "best_domain": [asdict(each) for each in found.best_warnings],
+        "second_opinion": trust.other_document(other_view(found.recipe, coefficients)),
+        "second_opinion_of_best": trust.other_document(other_view(found.best, coefficients)),
+        "supervised_domain": [asdict(each) for each in found.supervised_warnings],
         "problem": document.problem(found.problem),
         "coefficients": coefficients.name,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from planner import units
@@ -79,9 +80,35 @@ def break_even(growth: Growth) -> str:
     each = "sharing this budget" if growth.fixed_total else "each bringing its share of the budget"
     if growth.break_even is None:
         return f"No number of students up to {growth.most}, {each}, makes a teacher pay."
+    if growth.losses:
+        last = max(growth.losses)
+        again = [row.students for row in growth.rows if row.students > last]
+        rest = (
+            f"from {min(again)} on it pays at every number tried up to {growth.most}"
+            if again
+            else f"none up to {growth.most} is certain to"
+        )
+        return (
+            f"A teacher pays first with {_students_words(growth.break_even)}, {each}, but not with "
+            f"every larger number ({_listed(growth.losses)} lose); {rest}."
+        )
     if growth.break_even == 1:
-        return f"A teacher pays from the first student on, {each}."
-    return f"A teacher pays from {growth.break_even} students on, {each}."
+        return (
+            f"A teacher pays from the first student on, {each} (numbers tried up to {growth.most})."
+        )
+    return (
+        f"A teacher pays from {growth.break_even} students on, {each} (numbers tried up to "
+        f"{growth.most})."
+    )
+
+
+def _students_words(number: int) -> str:
+    return "1 student" if number == 1 else f"{number} students"
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    shown = ", ".join(str(each) for each in numbers[:4])
+    return shown if len(numbers) <= 4 else f"{shown}, ..."
 
 
 def proof(plan: FamilyPlan) -> str:
@@ -241,6 +268,7 @@ def _document(plan: FamilyPlan, growth: Growth | None) -> dict[str, Any]:
     }
     if growth is not None:
         document["break_even"] = growth.break_even
+        document["losses_after_break_even"] = list(growth.losses)
         document["fixed_total"] = growth.fixed_total
         document["counts"] = [_count(row) for row in growth.rows]
     return document

@@ -14,7 +14,6 @@ from planner.reports import Screen, trust, words
 from planner.reports.bars import diverging, share_bar
 from planner.reports.terminal import METHOD_COLOUR, ruled_table, to_text, verdict_panel
 from planner.result import Plan
-from planner.scenarios import SCENARIOS
 
 WIDE = 132
 """Columns from which recipe and compute, verdict and warnings stand side by side."""
@@ -49,9 +48,8 @@ def _screenful(plan: Plan, screen: Screen) -> RenderableType:
 
 def _head(plan: Plan) -> Padding:
     text = Text(words.title(plan), style="bold")
-    if plan.problem.scenario in SCENARIOS:
-        summary = SCENARIOS[plan.problem.scenario].summary
-        text.append(f"\n{plan.problem.scenario}: {summary}", style="not bold dim")
+    if summary := words.scenario_summary(plan):
+        text.append(f"\n{words.scenario(plan)}: {summary}", style="not bold dim")
     return Padding(text, (0, 1))
 
 

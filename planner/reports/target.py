@@ -8,7 +8,8 @@ from typing import Any
 from coefficients import CoefficientSet
 from planner import judge, units
 from planner.analysis.target import Reached, Target
-from planner.reports import document, words
+from planner.opinion import other_view
+from planner.reports import document, trust, words
 from planner.reports.sheet import Grid, Sheet
 
 
@@ -31,7 +32,7 @@ def sheet(found: Target, coefficients: CoefficientSet) -> Sheet:
             "like": None if found.like is None else vars(found.like),
             "student": found.problem.student,
             "coefficients": coefficients.name,
-            "ways": [_document(way) for way in ways],
+            "ways": [_document(way, coefficients) for way in ways],
         },
         rows=tuple(_flat(way, found) for way in ways),
     )
@@ -123,15 +124,26 @@ def _notes(found: Target, coefficients: CoefficientSet) -> tuple[str, ...]:
             f"Proven: no budget more than {100 * max(proven):.3g}% smaller reaches the loss "
             "(certified lower bounds)."
         )
+    lines += _opinions(found, coefficients)
     lines.append(f"Coefficients: {coefficients.name}. Counted: {coefficients.flops.convention}.")
     return tuple(lines)
+
+
+def _opinions(found: Target, coefficients: CoefficientSet) -> list[str]:
+    """The other set's prediction for every way's plan in one line each."""
+    lines = [
+        trust.other_view(other_view(way.recipe, coefficients), found.loss, f"the {way.method} plan")
+        for way in found.ways
+        if way.recipe is not None
+    ]
+    return [line for line in lines if line]
 
 
 def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _document(way: Reached) -> dict[str, Any]:
+def _document(way: Reached, coefficients: CoefficientSet) -> dict[str, Any]:
     return {
         "method": way.method,
         "charge_inference": way.charge_inference,
@@ -141,6 +153,9 @@ def _document(way: Reached) -> dict[str, Any]:
         "unreachable_below": way.unreachable_below,
         "floor": way.floor,
         "recipe": None if way.recipe is None else document.recipe(way.recipe),
+        "second_opinion": None
+        if way.recipe is None
+        else trust.other_document(other_view(way.recipe, coefficients)),
         "supervised": None if way.baseline is None else document.supervised(way.baseline),
     }
 

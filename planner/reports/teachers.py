@@ -7,6 +7,7 @@ from typing import Any
 
 from planner import units
 from planner.analysis.teachers import Candidate, Ranking
+from planner.judge import LAW_ERROR
 from planner.reports.sheet import Grid, Sheet
 from planner.reports.words import NOTHING, count, signed
 
@@ -62,18 +63,32 @@ def verdict(ranking: Ranking) -> str:
             f"Train directly: even the best of these teachers, {best.entry.name}, makes a student "
             f"{-gain:.4f} nats worse than training directly ({best.student_loss:.4f})."
         )
+    if abs(gain) < LAW_ERROR * ranking.supervised.cross_entropy:
+        text += f" The difference is within the law's own error of about {LAW_ERROR:.0%}."
     if strongest is best:
         return text
     name = strongest.entry.name
     if not math.isfinite(strongest.student_loss):
         return f"{text} The strongest, {name}, does not fit the budget."
     lost = strongest.student_loss - best.student_loss
-    why = (
-        "too far ahead of this student even with free logits (capacity gap)"
-        if strongest.capacity_gap
-        else "its logits cost too many of the student's tokens"
+    return f"{text} The strongest, {name}, would cost {lost:.4f} nats: {_why(ranking)}."
+
+
+def _why(ranking: Ranking) -> str:
+    """How much of the strongest teacher's loss is the capacity gap, and how much its logits."""
+    best, strongest = ranking.best, ranking.strongest
+    if not strongest.capacity_gap:
+        return "its logits cost too many of the student's tokens"
+    lost = strongest.student_loss - best.student_loss
+    gap = max(0.0, strongest.cached_loss - best.cached_loss)
+    if ranking.problem.charge_inference == 0 or lost - gap <= 5e-5:
+        return "it is too far ahead of this student (capacity gap)"
+    if gap <= 5e-5:
+        return "its logits cost too many of the student's tokens"
+    return (
+        f"{gap:.4f} because it is too far ahead of this student, even with free logits (capacity "
+        f"gap), and {lost - gap:.4f} because its logits cost more"
     )
-    return f"{text} The strongest, {name}, would cost {lost:.4f} nats: {why}."
 
 
 def _gain(ranking: Ranking) -> float:

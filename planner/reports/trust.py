@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
 
 from planner import units
+from planner.opinion import OtherView
 from planner.reports import words
 from planner.result import (
     ALONE,
@@ -104,6 +107,23 @@ def second_opinion(opinion: SecondOpinion, plan: Plan) -> str:
         f"{text}; its own optimum ({on_recipe(opinion.optimum)}) is "
         f"{units.format_loss(opinion.regret)} better."
     )
+
+
+def other_view(view: OtherView | None, ours: float, what: str) -> str:
+    """What the other set predicts for a recipe (`what`: whose); empty if there is none."""
+    if view is None:
+        return ""
+    around = f" ({loss_range(view.interval)})" if view.interval else ""
+    text = (
+        f"Second opinion, {view.source}: {units.format_loss(view.cross_entropy)}{around} for "
+        f"{what}, against {units.format_loss(ours)} here"
+    )
+    return f"{text}: the coefficients disagree." if view.matters else f"{text}."
+
+
+def other_document(view: OtherView | None) -> dict[str, Any] | None:
+    """The same for machines; None if there is none."""
+    return None if view is None else asdict(view)
 
 
 def risk_head(robust: Robust) -> list[str]:

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from planner import units
 from planner.reports.document import all_scenarios, is_chosen
-from planner.result import Certificate, Flops, InDomain, Model, Plan, Recipe
+from planner.result import Certificate, Flops, InDomain, Model, Plan, Recipe, ScenarioResult
 from planner.result import Warning as PlanWarning
-from planner.scenarios import SCENARIOS
+from planner.scenarios import SCENARIOS, scenario_of
 
 NOTHING = "–"
 OUTSIDE = " †"
@@ -60,9 +60,24 @@ def title(plan: Plan) -> str:
     )
 
 
+def scenario_summary(plan: Plan) -> str:
+    """What the scenario charges, in a line; empty for custom charges, whose title says it."""
+    asked = plan.problem
+    if not asked.teachers:
+        return SCENARIOS[asked.scenario].summary if asked.scenario in SCENARIOS else ""
+    subject = "the teacher exists" if len(asked.teachers) == 1 else "the teachers exist"
+    if asked.charge_inference == 0:
+        return f"{subject}, logits are stored"
+    if asked.charge_inference == 1:
+        return f"{subject}, its logits are computed".replace("exist, its", "exist, their")
+    return f"{subject}, {asked.charge_inference:.4g} of the logits' cost is charged"
+
+
 def scenario(plan: Plan) -> str:
     """The scenario's name; for custom charges also what they are."""
     asked = plan.problem
+    if asked.teachers:
+        return scenario_of(asked.charge_inference, 0.0)
     if asked.scenario in SCENARIOS:
         return asked.scenario
     return (
@@ -128,7 +143,7 @@ def scenario_lines(plan: Plan) -> list[ScenarioLine]:
         recipe = each.recipe
         lines.append(
             ScenarioLine(
-                each.name + OUTSIDE * each.outside_domain,
+                _scenario_name(each, plan) + OUTSIDE * each.outside_domain,
                 is_chosen(each, plan),
                 on_tokens(recipe.student) if recipe else "none feasible",
                 on_tokens(recipe.teacher) if recipe else NOTHING,
@@ -137,6 +152,13 @@ def scenario_lines(plan: Plan) -> list[ScenarioLine]:
             )
         )
     return lines
+
+
+def _scenario_name(each: ScenarioResult, plan: Plan) -> str:
+    """Existing teachers are not trained, whatever share of training was to be charged."""
+    if not plan.problem.teachers:
+        return each.name
+    return scenario_of(each.charge_inference, 0.0)
 
 
 def on_tokens(model: Model) -> str:

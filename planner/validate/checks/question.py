@@ -125,5 +125,5 @@ def considered_check(document: Part, problem: Problem, coefficients: Coefficient
     ledger.same("their order", sorted(losses), losses)
     ours = dict(expected)
     for name, loss in stated:
-        ledger.near(f"the student's loss under {name}", ours.get(name), loss, room=2e-6)
+        ledger.near(f"the student's loss under {name}", ours.get(name), loss, room=1e-5)
     return ledger.check()

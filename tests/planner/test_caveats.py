@@ -1,0 +1,175 @@
+"""Every comparison carries the doubts that the main verdict carries, and the second opinion."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import replace
+
+import pytest
+from click.testing import CliRunner
+
+from coefficients import load
+from planner import Problem, Teacher, solve
+from planner.analysis.catalogue import Entry
+from planner.analysis.evaluate import evaluate
+from planner.analysis.family_growth import Count, Growth
+from planner.analysis.teachers import rank_teachers
+from planner.cli import plan as command
+from planner.reports import FORMATS, Screen, evaluation, family, teachers
+from planner.reports.sheet import Sheet
+
+LAW = load()
+
+
+def test_a_counterfactual_within_the_laws_error_is_undecided() -> None:
+    """An existing teacher that would 'win' by less than the law can tell is not promised."""
+    close = solve(Problem(1e21, 1e9)).verdict.text
+    clear = solve(Problem(1e21, 3e9)).verdict.text
+
+    assert "With a teacher that already exists" in close
+    assert "undecided" in close and "would win" not in close
+    assert "would win by" in clear and "outside the measured range" in clear
+
+
+def _growth(gains: dict[int, float], break_even: int | None) -> Growth:
+    rows = tuple(
+        Count(k, 1e21 * k, 2.3 - gain, 2.3 - gain - 1e-6, 2.3, 1e9, 2e10, 2.2, 0.3)
+        for k, gain in gains.items()
+    )
+    return Growth(rows, break_even, 256, fixed_total=False)
+
+
+def test_a_family_that_loses_again_after_its_break_even_says_so() -> None:
+    """The first number that gains is no threshold if a larger one loses."""
+    mixed = _growth({1: -0.1, 2: 0.1, 3: -0.01, 4: 0.2, 6: 0.3}, 2)
+    clean = _growth({1: -0.1, 2: 0.1, 3: 0.15}, 2)
+
+    assert mixed.losses == (3,)
+    assert "not with every larger number (3 lose); from 4 on" in family.break_even(mixed)
+    assert "from 2 students on" in family.break_even(clean)
+    assert clean.losses == ()
+
+
+def test_counts_beyond_the_break_even_are_tried() -> None:
+    """As many as there are different students, so that each has been the next in turn."""
+    from planner.analysis.family import Member
+    from planner.analysis.family_growth import family_growth
+
+    members = [Member(1e8), Member(1e9), Member(3e9)]
+    found = family_growth(Problem(3e21, None, 0.0, 1.0), members, coefficients=LAW, most=64)
+    tried = {row.students for row in found.rows}
+
+    assert found.break_even is not None
+    assert {found.break_even + k for k in (1, 2, 3)} <= tried
+
+
+def _evaluated(student: float, tokens: float, teacher: Teacher, inference: float = 1.0) -> Sheet:
+    problem = Problem(1.0, student, charge_inference=inference)
+    return evaluation.sheet(evaluate(problem, tokens, teacher, LAW), LAW)
+
+
+def test_evaluate_warns_of_the_reference_too() -> None:
+    """A recipe inside the domain beside an optimum outside it: the second is said as well."""
+    found = evaluate(Problem(1.0, 3e9, 1.0, 0.0), 60e9, Teacher(size=3e9, tokens=60e9), LAW)
+    sheet = evaluation.sheet(found, LAW)
+
+    assert not found.warnings
+    assert found.best_warnings
+    assert any("best plan that it is compared with" in each for each in sheet.warnings)
+    assert sheet.data["best_domain"]
+
+
+def test_evaluate_claims_nothing_of_other_teachers() -> None:
+    """Beside a teacher given by its loss only its own distillations were compared."""
+    text = _evaluated(1e9, 40e9, Teacher(size=30e9, loss=2.2)).verdict
+
+    assert "Training the student directly" in text
+    assert "any distillation" not in text
+    assert "any number of tokens from this teacher" in text
+
+
+def test_teachers_tell_the_gap_from_the_price_of_logits() -> None:
+    """The two parts of what the strongest teacher loses add up to the whole."""
+    entries = [Entry(Teacher(size=size, loss=loss)) for size, loss in ((2e9, 2.05), (30e9, 1.7))]
+    ranking = rank_teachers(Problem(1e21, 1e9, 1.0, 0.0), entries, LAW)
+    text = teachers.verdict(ranking)
+    parts = text.partition("would cost ")[2].split()
+    total = float(parts[0])
+    gap, price = (float(text.partition(mark)[0].split()[-1]) for mark in (
+        " because it is too far", " because its logits",
+    ))  # fmt: skip
+
+    assert gap > 0.001 and price > 0.001
+    assert gap + price == pytest.approx(total, abs=1.1e-4)
+    free = rank_teachers(Problem(1e21, 1e9, 0.0, 0.0), entries, LAW)
+    assert "capacity gap" in teachers.verdict(free) and "logits cost" not in teachers.verdict(free)
+
+
+@pytest.mark.parametrize(
+    ("inference", "words"), [(1.0, "logits are computed"), (0.0, "logits are stored")]
+)
+def test_headings_of_existing_teachers_do_not_train_them(inference: float, words: str) -> None:
+    """The default scenario trains a teacher; one that exists is not trained in the heading."""
+    found = solve(Problem(1e21, 1e9, inference, teachers=(Teacher(size=3e9, loss=2.1),)))
+    text = FORMATS["table"].render(found, Screen(width=100))
+
+    assert "is trained" not in text
+    assert "scenario full" not in text
+    assert words in text or words.replace("logits", "its logits") in text
+
+
+def test_csv_marks_every_scenario_outside_the_domain() -> None:
+    """Rows beside the chosen one carry their own domain and warnings."""
+    rows = list(csv.DictReader(io.StringIO(FORMATS["csv"].render(solve(Problem(1e21, 3e9))))))
+    others = {row["scenario"]: row for row in rows if row["chosen"] == "false"}
+
+    assert others["teacher-inference"]["outside_domain"] == "true"
+    assert "outside-domain" in others["teacher-inference"]["warnings"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["target", "--loss", "2.2", "--student", "1B"],
+        ["evaluate", "--student", "3B", "--student-tokens", "5B",
+         "--teacher", "size=80B,tokens=20T", "--scenario", "teacher-inference"],
+        ["compare-supervised", "--student", "3B", "--budget", "1e21"],
+    ],
+)  # fmt: skip
+def test_other_commands_carry_the_second_opinion(words: list[str]) -> None:
+    """One line for people and a field for machines, where the set names another."""
+    run = CliRunner(env={"COLUMNS": "200"}).invoke
+    table = run(command, words, catch_exceptions=False).stdout
+    document = json.loads(run(command, [*words, "--format", "json"]).stdout)
+
+    assert "Second opinion, busbridge2025-refit" in table
+    assert '"second_opinion"' in json.dumps(document)
+    bare = [*words, "--coefficients", "busbridge2025-refit"]
+    assert "Second opinion" not in run(command, bare, catch_exceptions=False).stdout
+
+
+def test_evaluate_warns_where_the_sets_disagree() -> None:
+    """A recipe that another fit judges 0.1 nats worse is a warning, not a footnote."""
+    sheet = _evaluated(3e9, 5e9, Teacher(size=80e9, tokens=20e12))
+
+    assert any("the coefficients disagree" in each for each in sheet.warnings)
+    alone = replace(LAW, second_opinion=None)
+    found = evaluate(Problem(1.0, 3e9), 5e9, Teacher(size=80e9, tokens=20e12), alone)
+    assert not any("disagree" in each for each in evaluation.sheet(found, alone).warnings)
+
+
+def test_a_robust_choice_among_teachers_speaks_of_one_set() -> None:
+    """Its loss and its bound belong to the set of the draws, inside that set's domain too."""
+    teachers = (Teacher(size=1e9, loss=1.7), Teacher(size=1.4e9, tokens=1.8e11))
+    for inside in (False, True):
+        problem = Problem(6e22, 1.8e9, 0.0, 1.0, teachers, stay_in_domain=inside)
+        found = solve(problem, robust="expected").robust
+        assert found is not None
+        law = load("busbridge2025-refit").distillation
+        assert law is not None
+        student, teacher = found.recipe.student, found.recipe.teacher
+        expected = law.loss(student.parameters, student.tokens, teacher.cross_entropy)
+        assert student.cross_entropy == pytest.approx(float(expected), rel=1e-9)
+        assert found.lower_bound <= found.value
