@@ -51,7 +51,13 @@ def serve(
     """
     from dataclasses import replace
 
-    from planner.errors import require
+    from planner.errors import ProblemError, require
+
+    if token and not all("!" <= sign <= "~" for sign in token):
+        raise ProblemError(
+            "the token holds blanks or letters that no header can carry; use letters, digits and "
+            "signs of ASCII."
+        )
 
     for package in ("fastapi", "uvicorn", "prometheus_client"):
         require(package, extra="service")

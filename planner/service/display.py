@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from coefficients import CoefficientSet
 from planner import units
 from planner.accelerators import parse_hardware
 from planner.reports import trust, words
-from planner.result import Plan
+from planner.result import Model, Plan
 
 
-def display(plan: Plan, budget: Any = None) -> dict[str, Any]:
+def display(plan: Plan, coefficients: CoefficientSet, budget: Any = None) -> dict[str, Any]:
     """Title, cells and sentences, all text; the page arranges and never formats a recipe.
+
+    `outside` says whether the recipe and the supervised baseline leave what was measured.
 
     `budget` is what was asked in people's words: one written as hardware says what it assumes.
     """
@@ -19,6 +22,7 @@ def display(plan: Plan, budget: Any = None) -> dict[str, Any]:
     recipe, baseline = plan.recipe, plan.supervised
     models = (recipe.student, recipe.teacher, baseline.model)
     student = plan.problem.student
+    spent = recipe.flops.total / plan.problem.budget
     return {
         "title": words.title(plan),
         "verdict": plan.verdict.text,
@@ -30,6 +34,10 @@ def display(plan: Plan, budget: Any = None) -> dict[str, Any]:
             {"label": label, "flops": flops, "share": units.format_share(share), "fraction": share}
             for label, flops, share in words.flops_rows(recipe.flops)
         ],
+        "flops_total": {
+            "flops": units.format_flops(recipe.flops.total),
+            "share": f"{units.format_share(spent)} of the budget",
+        },
         "scenarios": [
             {
                 "name": line.name,
@@ -58,6 +66,10 @@ def display(plan: Plan, budget: Any = None) -> dict[str, Any]:
             )
             if line
         ],
+        "outside": {
+            "recipe": any(each.code in OUTSIDE for each in plan.warnings),
+            "supervised": not _measured(baseline.model, coefficients),
+        },
         "understood": {
             "budget": f"{units.format_flops(plan.problem.budget)} FLOPs, "
             f"{units.format_ratio(plan.problem.budget / PETAFLOP_DAY)} PFLOP-days"
@@ -67,6 +79,22 @@ def display(plan: Plan, budget: Any = None) -> dict[str, Any]:
             else f"{units.format_count(student)} non-embedding parameters",
         },
     }
+
+
+OUTSIDE = ("outside-domain", "unknown-domain")
+
+
+def _measured(model: Model, coefficients: CoefficientSet) -> bool:
+    """Whether a supervised model lies inside the measured sizes and tokens."""
+    sound = coefficients.domain.known
+    for value, quantity in (
+        (model.parameters, "student_parameters"),
+        (model.tokens, "student_tokens"),
+    ):
+        known = coefficients.domain.of(quantity)
+        if known is not None and value is not None:
+            sound &= known[0] * (1 - 1e-9) <= value <= known[1] * (1 + 1e-9)
+    return sound
 
 
 PETAFLOP_DAY = 1e15 * 86400.0

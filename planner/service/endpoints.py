@@ -126,6 +126,18 @@ EXAMPLE_RUNS = "parameters,tokens,cross_entropy\n" + "".join(
 )
 """Sixteen exact runs of Hoffmann et al. 2022 (Eq. 10), for law=hoffmann."""
 
+EXAMPLE_JOINT = {
+    "runs": "student_parameters,student_tokens,teacher_cross_entropy,student_cross_entropy\n"
+    + "".join(
+        f"{n:g},{d:g},{t:g},{0.2 + 0.9 * t + 60 / n**0.3 + 90 / d**0.3:.5f}\n"
+        for n in (2e8, 6e8, 2e9)
+        for d in (4e9, 2e10, 1e11)
+        for t in (2.0, 2.3, 2.6)
+    ),
+    "supervised_runs": EXAMPLE_RUNS,
+}
+"""Runs in the two files of a joint fit; made up, and so few that their fit says little."""
+
 ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(
         "/v1/plan",
@@ -155,6 +167,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         {"budget": "1e21", "student": "1B", "parts": ["plan", "gap"]},
         "The parts asked for; losses in nats per token, budgets in FLOPs.",
         quick_parts=frozenset(("plan", "gap")),
+        response="Explore",
     ),
     Endpoint(
         "/v1/compare",
@@ -167,6 +180,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         {"budget": "1e20:1e23", "students": ["300M", "1B"]},
         "Curves, crossovers and ratios; losses in nats per token, budgets in FLOPs.",
         formats=SHEET_FORMATS,
+        response="Compare",
     ),
     Endpoint(
         "/v1/target",
@@ -179,6 +193,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         {"loss": 2.3, "student": "1B"},
         "Every way to the loss, cheapest first; budgets in FLOPs.",
         formats=SHEET_FORMATS,
+        response="Target",
     ),
     Endpoint(
         "/v1/evaluate",
@@ -191,6 +206,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         {"student": "1B", "student_tokens": "40B", "teacher": {"size": "7B", "tokens": "140B"}},
         "The judgement; losses in nats per token, costs in FLOPs.",
         formats=SHEET_FORMATS,
+        response="Evaluate",
     ),
     Endpoint(
         "/v1/explain",
@@ -202,6 +218,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         {"budget": "1e21", "student": "1B"},
         "The explanation; losses in nats per token.",
         formats=SHEET_FORMATS,
+        response="Explain",
     ),
     Endpoint(
         "/v1/near-optimal",
@@ -214,6 +231,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         {"budget": "1e21", "student": "1B", "within": 0.005},
         "Ranges of sizes (parameters) and tokens.",
         formats=SHEET_FORMATS,
+        response="NearOptimal",
     ),
     Endpoint(
         "/v1/family",
@@ -226,6 +244,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         {"budget": "1e22", "students": ["300M", "1B"], "growth": False},
         "The split; losses in nats per token, costs in FLOPs.",
         formats=SHEET_FORMATS,
+        response="Family",
     ),
     Endpoint(
         "/v1/teachers",
@@ -238,6 +257,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         {"budget": "1e21", "student": "1B", "teachers": ["size=7B,loss=2.05", "size=2B,loss=2.2"]},
         "The ranking, best first; losses in nats per token.",
         formats=SHEET_FORMATS,
+        response="Teachers",
     ),
     Endpoint(
         "/v1/sweep",
@@ -249,6 +269,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         schemas.SweepIn,
         {"budget": "1e20:1e23:7", "students": ["300M", "1B"]},
         "Columns of equal length; parameters, tokens, FLOPs, nats per token.",
+        response="Sweep",
     ),
     Endpoint(
         "/v1/fit",

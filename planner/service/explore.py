@@ -57,6 +57,8 @@ def wins(problem: Problem, coefficients: CoefficientSet, grid: Grid) -> dict[str
     low, high = budget_range(problem.budget)
     least, most = problem.bounds.student_size
     low_size, high_size = max(least, 1e8), min(most, 1e12)
+    if problem.student is not None:
+        low_size, high_size = min(low_size, problem.student), max(high_size, problem.student)
     if not low_size < high_size:
         low_size, high_size = least, most
     anchor = replace(problem, budget=low, student=None)
@@ -64,17 +66,19 @@ def wins(problem: Problem, coefficients: CoefficientSet, grid: Grid) -> dict[str
 
 
 def gap(
-    student: float, tokens: float, coefficients: CoefficientSet, points: int = 121
+    student: float, tokens: float, teacher: float, coefficients: CoefficientSet, points: int = 121
 ) -> dict[str, Any]:
     """The capacity gap: a student's loss on fixed tokens against its teacher's cross-entropy.
 
-    student: non-embedding parameters; tokens: distilled on. Cross-entropies in nats per token.
+    student: non-embedding parameters; tokens: distilled on; teacher: the recipe's, which the range
+    of teachers holds however strange it is. Cross-entropies in nats per token.
     """
     law = coefficients.distillation
     assert law is not None  # the caller solved with it
     alone = float(coefficients.supervised.loss(student, tokens))
     floor = float(coefficients.supervised.E)
-    teachers = np.linspace(floor + 0.02, max(3.2, 1.35 * alone), points)
+    usual = (floor + 0.02, max(3.2, 1.35 * alone))
+    teachers = np.linspace(min(usual[0], 0.99 * teacher), max(usual[1], 1.04 * teacher), points)
     losses = law.loss(student, tokens, teachers)
     best = int(np.argmin(losses))
     fine = np.linspace(teachers[max(best - 1, 0)], teachers[min(best + 1, points - 1)], 201)
@@ -190,7 +194,7 @@ def _method(
         "chosen": chosen,
         "cross_entropy": _list(plans.cross_entropy),
         "inside": inside(plans, variant, coefficients).tolist(),
-        "shares": _shares(plans, variant, coefficients),
+        **_spending(plans, variant, coefficients),
         "student_parameters": _list(plans.student_parameters),
         "student_tokens": _list(plans.student_tokens),
         "teacher_parameters": _list(plans.teacher_parameters),
@@ -240,8 +244,9 @@ def _wins(
     }
 
 
-def _shares(part: Many, problem: Problem, coefficients: CoefficientSet) -> dict[str, Any]:
-    """Each term of Eq. 9 over the total, as Flops.shares has it."""
+def _spending(part: Many, problem: Problem, coefficients: CoefficientSet) -> dict[str, Any]:
+    """`shares`: each term of Eq. 9 over the total, as Flops.shares has it; `spent`: the total,
+    which bounds may keep below the budget."""
     forward = coefficients.flops.per_token
     with np.errstate(invalid="ignore"):
         student = forward(part.student_parameters)
@@ -256,7 +261,8 @@ def _shares(part: Many, problem: Problem, coefficients: CoefficientSet) -> dict[
         }
         total = np.sum([np.nan_to_num(term) for term in terms.values()], axis=0)
         feasible = np.where(part.feasible, total, np.nan)
-        return {name: _list(np.nan_to_num(term) / feasible) for name, term in terms.items()}
+        shares = {name: _list(np.nan_to_num(term) / feasible) for name, term in terms.items()}
+    return {"shares": shares, "spent": _list(feasible)}
 
 
 def _teacher_arrays(

@@ -10,8 +10,8 @@ from pydantic import BaseModel
 from planner.reports import FORMATS
 from planner.reports.schema import plan_schema
 from planner.robust import CRITERIA
-from planner.service import catalogues, schemas
-from planner.service.endpoints import ENDPOINTS, JSON, Endpoint
+from planner.service import answers, catalogues, schemas
+from planner.service.endpoints import ENDPOINTS, EXAMPLE_JOINT, JSON, Endpoint
 from planner.service.fitting import MOST_RESAMPLES
 from planner.service.problems import MEDIA_TYPE
 
@@ -57,7 +57,8 @@ def _paths() -> Document:
     found: Document = {each.path: {"post": _operation(each)} for each in ENDPOINTS}
     found |= _job_paths()
     for path, (summary, text, parameters) in _plain_paths().items():
-        found.setdefault(path, {})["get"] = _get(summary, text, parameters)
+        found.setdefault(path, {})["get"] = _get(path, summary, text, parameters)
+    found["/metrics"] = {"get": _metrics()}
     return found
 
 
@@ -78,7 +79,10 @@ def _operation(endpoint: Endpoint) -> Document:
         content |= {media_type: {"schema": {"type": "string"}} for media_type in others}
     content_of = dict.fromkeys(endpoint.media_types, body)
     if endpoint.upload:
-        content_of[JSON] = {"schema": {"$ref": _REFERENCE + schemas.JointRunsIn.__name__}}
+        content_of[JSON] = {
+            "schema": {"$ref": _REFERENCE + schemas.JointRunsIn.__name__},
+            "example": EXAMPLE_JOINT,
+        }
     operation: Document = {
         "operationId": endpoint.task,
         "summary": endpoint.summary,
@@ -180,7 +184,10 @@ def _job_paths() -> Document:
     job = {"200": {"description": "The job.", "content": {JSON: {"schema": {
         "$ref": _REFERENCE + "JobOut"}}}}, **_refusals("401", "404", "421")}  # fmt: skip
     result = {
-        "200": {"description": "The result.", "content": {JSON: {"schema": {"type": "object"}}}},
+        "200": {
+            "description": "The result.",
+            "content": {JSON: {"schema": {"$ref": _REFERENCE + "FitResult"}}},
+        },
         **_refusals("401", "404", "409", "421", "422", "500", "503", "504"),
     }
     return {
@@ -212,9 +219,22 @@ def _plain_paths() -> dict[str, tuple[str, str, list[Document]]]:
     }
 
 
-def _get(summary: str, text: str, parameters: list[Document]) -> Document:
-    codes = ["401", "421", *(["404", "422"] if parameters else []), "503"]
-    answer = {"description": text, "content": {JSON: {"schema": {"type": "object"}}}}
+def _metrics() -> Document:
+    text = "Requests and their times by route, lanes and jobs by state, the process."
+    answer = {"description": "Prometheus' text format.",
+              "content": {"text/plain": {"schema": {"type": "string"}}}}  # fmt: skip
+    return {
+        "operationId": "metrics",
+        "summary": "Figures for Prometheus",
+        "description": text,
+        "parameters": [],
+        "responses": {"200": answer, **_refusals("401", "421")},
+    }
+
+
+def _get(path: str, summary: str, text: str, parameters: list[Document]) -> Document:
+    codes = ["401", "421", *(["404"] if parameters else []), "503"]
+    answer = {"description": text, "content": {JSON: {"schema": answers.GETS[path]}}}
     return {
         "summary": summary,
         "description": text,
@@ -244,4 +264,4 @@ def _schemas() -> Document:
     plan.pop("$schema", None)
     plan.pop("$id", None)
     found["Plan"] = plan
-    return found
+    return found | answers.REPORTS

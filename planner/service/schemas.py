@@ -258,6 +258,13 @@ class ProblemOut(BaseModel):
         None, description="With code unreachable: the loss (nats per token) no plan gets below."
     )
     problems: list[str] | None = Field(None, description="Every fault found, one sentence each.")
+    limit_bytes: int | None = Field(None, description="With code too-large: the most there may be.")
+    limit_seconds: float | None = Field(
+        None, description="With code timeout: how long one request may take."
+    )
+    retry_after: int | None = Field(
+        None, description="With code busy: seconds after which to try again, as in Retry-After."
+    )
 
 
 class JobOut(BaseModel):

@@ -86,14 +86,18 @@ def explore(body: bytes, options: Mapping[str, Any], _: Any) -> Reply:
     if "plan" in parts:
         solved = solve(problem, coefficients)
         recipe = solved.recipe
-        answer |= {"plan": solved.to_dict(), "display": display(solved, given.get("budget"))}
+        answer["plan"] = solved.to_dict()
+        answer["display"] = display(solved, coefficients, given.get("budget"))
     elif "gap" in parts:
         recipe, _proof = optimum(problem, coefficients)
     if "gap" in parts:
         student = recipe.student
         assert student.parameters is not None
         assert student.tokens is not None
-        answer["gap"] = charts.gap(student.parameters, student.tokens, coefficients)
+        assert recipe.teacher.cross_entropy is not None
+        answer["gap"] = charts.gap(
+            student.parameters, student.tokens, recipe.teacher.cross_entropy, coefficients
+        )
         answer["gap"]["here"] = {
             "teacher_cross_entropy": recipe.teacher.cross_entropy,
             "cross_entropy": student.cross_entropy,

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import random
 import socket
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import jsonschema
 import pytest
 
+from planner.client import Client
 from tests.service.conftest import Server
+
+QUICK = {"resamples": 0, "judgement": "false"}
 
 
 def test_every_example_runs(server: Server) -> None:
@@ -21,20 +25,77 @@ def test_every_example_runs(server: Server) -> None:
         if "post" not in methods:
             continue
         operation = methods["post"]
-        media_type, body = next(iter(operation["requestBody"]["content"].items()))
-        if media_type == "application/json":
-            answer = server.post(path, body["example"])
-        else:
-            answer = httpx.post(
-                server.url + path, params={"law": "hoffmann", "resamples": 0},
-                content=body["example"], headers={"Content-Type": media_type},
-            )  # fmt: skip
+        for media_type, body in operation["requestBody"]["content"].items():
+            if media_type == "application/x-ndjson":
+                continue  # the same runs in another notation
+            if path != "/v1/fit":
+                answer = server.post(path, body["example"])
+            elif media_type == "application/json":
+                answer = server.post(path, body["example"], params=QUICK)
+            else:
+                answer = httpx.post(
+                    server.url + path, params={"law": "hoffmann", **QUICK},
+                    content=body["example"], headers={"Content-Type": media_type},
+                )  # fmt: skip
 
-        status = next(code for code in operation["responses"] if code.startswith("2"))
-        assert answer.status_code == int(status), answer.text
-        stated = operation["responses"][status]["content"]["application/json"]["schema"]
-        _check(answer.json(), stated, document)
-        _check(body["example"], body["schema"], document)
+            status = next(code for code in operation["responses"] if code.startswith("2"))
+            assert answer.status_code == int(status), answer.text
+            stated = operation["responses"][status]["content"]["application/json"]["schema"]
+            _check(answer.json(), stated, document)
+            _check(body["example"], body["schema"], document)
+
+
+def test_a_fits_result_is_as_stated(server: Server) -> None:
+    """Of both ways to upload: the example's job ends well, and its result has the schema."""
+    document = server.get("/openapi.json").json()
+    bodies = document["paths"]["/v1/fit"]["post"]["requestBody"]["content"]
+    stated = document["paths"]["/v1/jobs/{id}/result"]["get"]["responses"]["200"]["content"]
+    client = Client(server.url)
+    joint = bodies["application/json"]["example"]
+
+    single = client.fit(bodies["text/csv"]["example"], law="hoffmann", **QUICK)
+    both = client.fit(joint["runs"], supervised_runs=joint["supervised_runs"], **QUICK)
+
+    for found in (single, both):
+        _check(found, stated["application/json"]["schema"], document)
+
+
+ASKED: list[tuple[str, dict[str, Any]]] = [
+    ("explore", {"budget": "1e21", "student": "1B", "budgets": 7, "map_budgets": 5,
+                 "map_students": 4}),
+    ("explore", {"budget": "3e19", "teachers": ["size=7B,loss=2.1", "loss=2.3,name=ours"],
+                 "scenario": "best-case", "budgets": 5, "map_budgets": 3, "map_students": 3}),
+    ("plan", {"budget": "1e23", "student": "3B", "coefficients": "busbridge2025-refit"}),
+    ("compare", {"budget": "1e15:1e23:5", "student": "1B", "coefficients": "busbridge2025-refit"}),
+    ("compare", {"budget": "1e21", "teacher": "size=7B,loss=2.1"}),
+    ("target", {"loss": 2.1, "student": "1B"}),
+    ("target", {"like": "size=3B,tokens=60B", "student": "1B"}),
+    ("evaluate", {"student": "1B", "student_tokens": "40B", "teacher": "size=7B,loss=2.1"}),
+    ("evaluate", {"student": "30M", "student_tokens": "1B",
+                  "teacher": {"size": "70B", "tokens": "1T"}}),
+    ("explain", {"budget": "1e22", "scenario": "teacher-inference"}),
+    ("near-optimal", {"budget": "1e21", "compute": 0.1, "teacher": "size=7B,loss=2.1"}),
+    ("family", {"budget": "1e22", "students": ["300M", {"size": "1B", "copies": 2}]}),
+    ("family", {"students": [{"size": "300M", "target": 2.6}, {"size": "1B", "target": 2.4}],
+                "max_student_tokens": "20B"}),
+    ("family", {"budget": "1e21", "students": ["1B"], "teacher": "size=7B,loss=2.1"}),
+    ("teachers", {"budget": "1e21", "student": "1B", "logits": "stored"}),
+    ("teachers", {"budget": "1e21", "teachers": ["size=7B,loss=5", "size=900B,tokens=1T"]}),
+    ("sweep", {"budget": "1e12,1e21", "scenarios": "all", "teachers": ["size=7B,loss=2.1"]}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "body"), ASKED, ids=lambda each: str(each)[:40])
+def test_answers_hold_what_is_stated_and_no_more(
+    server: Server, path: str, body: dict[str, Any]
+) -> None:
+    """Every key of an answer is in its schema, every stated key that is required in the answer."""
+    document = server.get("/openapi.json").json()
+    answer = server.post(f"/v1/{path}", body)
+    responses = document["paths"][f"/v1/{path}"]["post"]["responses"]
+
+    assert answer.status_code == 200, answer.text
+    _check(answer.json(), responses["200"]["content"]["application/json"]["schema"], document)
 
 
 def test_every_get_answers(server: Server) -> None:
@@ -44,7 +105,35 @@ def test_every_get_answers(server: Server) -> None:
         if "get" in methods and "{id}" not in path:
             for parameter in methods["get"]["parameters"]:
                 path = path.replace(f"{{{parameter['name']}}}", parameter["example"])
-            assert server.get(path).status_code == 200
+            answer = server.get(path)
+            assert answer.status_code == 200
+            stated = methods["get"]["responses"]["200"]["content"]
+            media_type = answer.headers["content-type"].partition(";")[0]
+            assert media_type in stated
+            if media_type == "application/json":
+                _check(answer.json(), stated[media_type]["schema"], document)
+
+
+def test_numbers_state_their_units(server: Server) -> None:
+    """In the answers' schemas every number says what it counts, and no schema is just an object."""
+    document = server.get("/openapi.json").json()
+    schemas = document["components"]["schemas"]
+    for name in ("Explore", "Compare", "Target", "Evaluate", "Explain", "NearOptimal", "Family",
+                 "Teachers", "Sweep"):  # fmt: skip
+        assert schemas[name]["required"]
+        for part in _parts(schemas[name]):
+            if part.get("type") in ("number", ["number", "null"]):
+                assert part["description"]
+
+
+def _parts(schema: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(schema, dict):
+        yield schema
+        for each in schema.values():
+            yield from _parts(each)
+    elif isinstance(schema, list):
+        for each in schema:
+            yield from _parts(each)
 
 
 def test_refusals_fit_their_schema(server: Server) -> None:
@@ -68,8 +157,20 @@ def test_every_field_says_what_it_is(server: Server) -> None:
 
 
 def _check(value: Any, schema: dict[str, Any], document: dict[str, Any]) -> None:
-    whole = {**schema, "components": document["components"]}
+    """Objects with stated keys are taken as closed: what is not stated is not true."""
+    whole = _closed({**schema, "components": document["components"]})
     jsonschema.Draft202012Validator(whole).validate(value)
+
+
+def _closed(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_closed(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {key: _closed(each) for key, each in schema.items()}
+    if isinstance(schema.get("properties"), dict) and schema.get("type") == "object":
+        found.setdefault("additionalProperties", False)
+    return found
 
 
 def test_schemathesis_finds_no_server_error(server: Server) -> None:

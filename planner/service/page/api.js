@@ -9,57 +9,51 @@ export class Refused extends Error {
 
 const token = {
   get: () => sessionStorage.getItem("token") ?? "",
-  set: (value) => sessionStorage.setItem("token", value),
+  set: (value) => (value ? sessionStorage.setItem("token", value) : sessionStorage.removeItem("token")),
 };
+export const setToken = token.set;
 
-function headers(extra = {}) {
-  return token.get() ? { ...extra, Authorization: `Bearer ${token.get()}` } : extra;
+// What a header cannot carry, fetch would throw at; null where the token can be sent.
+export function tokenFault(text) {
+  const odd = [...text].find((sign) => !/[\x21-\x7e]/.test(sign));
+  if (!text) return "Type the token first.";
+  if (odd === undefined) return null;
+  return `A token has no ${odd === " " ? "blanks" : `“${odd}”`}: only letters, digits and signs of ASCII can be sent.`;
 }
 
-async function checked(response) {
+async function send(path, options = {}) {
+  const used = token.get();
+  const headers = { ...options.headers, ...(used ? { Authorization: `Bearer ${used}` } : {}) };
+  const response = await fetch(path, { ...options, headers });
   if (response.ok) return response;
-  if (response.status === 401) {
-    await askForToken();
-    throw new Refused({ detail: "The token is taken; try again.", code: "unauthorised" });
-  }
   let problem;
   try {
     problem = await response.json();
   } catch {
     problem = { detail: `The server answered ${response.status}; try again.`, code: "internal" };
   }
+  if (response.status === 401) {
+    problem = {
+      code: "unauthorised",
+      detail: used ? "The server does not take this token." : "This server asks for a token.",
+    };
+    // An answer to an earlier token must not ask for another one.
+    if (used === token.get()) {
+      window.dispatchEvent(new CustomEvent("unauthorised", { detail: { refused: Boolean(used) } }));
+    }
+  }
   throw new Refused(problem);
 }
 
-export async function post(path, body, signal) {
-  const response = await fetch(path, {
+export function post(path, body, signal) {
+  return send(path, {
     method: "POST",
-    headers: headers({ "Content-Type": "application/json" }),
+    headers: { "Content-Type": "application/json" },
     body: JSON.stringify(body),
     signal,
   });
-  return checked(response);
 }
 
 export async function get(path) {
-  return (await checked(await fetch(path, { headers: headers() }))).json();
-}
-
-let asking = null;
-function askForToken() {
-  const dialog = document.getElementById("token-dialog");
-  asking ??= new Promise((resolve) => {
-    dialog.addEventListener(
-      "close",
-      () => {
-        token.set(document.getElementById("token").value);
-        asking = null;
-        resolve();
-        window.dispatchEvent(new Event("token"));
-      },
-      { once: true },
-    );
-    dialog.showModal();
-  });
-  return asking;
+  return (await send(path)).json();
 }

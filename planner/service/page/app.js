@@ -1,6 +1,6 @@
 // Wires the question to the answers: one text state, the server as the only parser of quantities.
 
-import { get, post, Refused } from "./api.js";
+import { get, post, Refused, setToken, tokenFault } from "./api.js";
 import { GapChart, LossChart, make, MapChart, save, SplitChart } from "./charts.js";
 import { scientific } from "./format.js";
 import { empty, fromFragment, RANGES, TEACHER_KEYS, toBody, toCommand, toFragment } from "./state.js";
@@ -38,6 +38,7 @@ function run() {
   plans.abort();
   plans = new AbortController();
   document.body.dataset.state = "asking";
+  $("answer").setAttribute("aria-busy", "true");
   explore({ ...body, parts: ["plan", "gap"] }, plans.signal, showPlan);
   // The curves hold every budget and the map every student: ask only when they change.
   const { budget, ...rest } = body;
@@ -85,6 +86,7 @@ function showPlan(answer) {
   latest = { ...latest, ...answer };
   const { plan, display } = answer;
   document.body.dataset.state = "answered";
+  $("answer").removeAttribute("aria-busy");
   $("problem").hidden = true;
   $("answer").hidden = false;
   markFields(null);
@@ -129,7 +131,7 @@ function contextNow() {
     plan,
     budget: plan.problem.budget,
     student: plan.recipe.student.parameters,
-    scenario: plan.scenario,
+    outside: display.outside,
     loss: plan.recipe.student.cross_entropy,
     supervised: plan.supervised.cross_entropy,
     title: display.title,
@@ -192,6 +194,10 @@ function showSplit(display) {
   table.replaceChildren();
   header(table, ["Compute", "FLOPs", "Share"]);
   rows(table, display.flops_rows.map((row) => [row.label, row.flops, row.share]));
+  const total = make("tr", "", make("tfoot", "", table));
+  for (const text of ["Total", display.flops_total.flops, display.flops_total.share]) {
+    total.append(item(text === "Total" ? "th" : "td", text));
+  }
   [...table.querySelectorAll("tbody th")].forEach((cell, i) => {
     const swatch = make("i", "swatch");
     swatch.style.color = `var(--${keys[display.flops_rows[i].label]})`;
@@ -241,6 +247,7 @@ function item(tag, text) {
 
 function showProblem(problem) {
   document.body.dataset.state = "refused";
+  $("answer").removeAttribute("aria-busy");
   const box = $("problem");
   box.hidden = false;
   $("answer").hidden = !latest.plan;
@@ -256,6 +263,12 @@ function showProblem(problem) {
       fill();
       ask(0);
     });
+    box.append(button);
+  }
+  if (problem.code === "unauthorised") {
+    const button = item("button", "Enter a token");
+    button.type = "button";
+    button.addEventListener("click", begin);
     box.append(button);
   }
   $("command").textContent = toCommand(state);
@@ -278,7 +291,8 @@ function roundUp(value) {
 function fill() {
   for (const id of ["budget", "student", ...RANGES, "coefficients", "bounds", "serving_tokens", "tolerance"]) {
     const field = form.elements[id];
-    if (field && document.activeElement !== field) field.value = state[id];
+    // Writing the same text again would only move the caret.
+    if (field && field.value !== state[id]) field.value = state[id];
   }
   form.elements.stay_in_domain.checked = state.stay_in_domain;
   form.elements.round_to_architecture.checked = state.round_to_architecture;
@@ -301,12 +315,13 @@ function fillCharges() {
   }
 }
 
-function fillTeachers() {
+function fillTeachers(anew = false) {
   const box = $("teachers");
   const existing = state.teachers.length > 0;
   box.hidden = !existing;
   $("add-teacher").hidden = !existing || state.teachers.length >= 8;
-  if (box.contains(document.activeElement) && box.children.length === state.teachers.length) return;
+  const typing = box.contains(document.activeElement) && box.children.length === state.teachers.length;
+  if (typing && !anew) return;
   box.replaceChildren(...state.teachers.map(teacherRow));
 }
 
@@ -473,9 +488,42 @@ function listen() {
   window.addEventListener("hashchange", () => {
     state = fromFragment(location.hash);
     fill();
+    fillTeachers(true); // the rows still hold the teachers of the question before
     ask(0);
   });
-  window.addEventListener("token", () => start().catch(() => {}));
+}
+
+// ---------------------------------------------------------------- the token
+
+function listenToken() {
+  const dialog = $("token-dialog");
+  const field = $("token");
+  const fault = (text) => {
+    $("token-fault").textContent = text;
+    $("token-fault").hidden = !text;
+    field.setAttribute("aria-invalid", String(Boolean(text)));
+  };
+  window.addEventListener("unauthorised", ({ detail }) => {
+    if (dialog.open) return;
+    if (detail.refused) setToken("");
+    fault(detail.refused ? "The server does not take this token; check it and try again." : "");
+    field.value = "";
+    dialog.showModal();
+  });
+  field.addEventListener("input", () => fault(""));
+  $("token-form").addEventListener("submit", (event) => {
+    const text = field.value.trim();
+    const wrong = tokenFault(text);
+    if (wrong) {
+      event.preventDefault();
+      fault(wrong);
+      return;
+    }
+    setToken(text);
+    field.value = "";
+    begin();
+  });
+  $("token-cancel").addEventListener("click", () => dialog.close());
 }
 
 // Before a share is changed, the shares of the scenario that was chosen become the user's own.
@@ -544,8 +592,13 @@ async function start() {
   ask(0);
 }
 
+function begin() {
+  start().catch((error) => showProblem(error.problem
+    ?? { detail: "The server does not answer; reload the page once it runs." }));
+}
+
 theme();
 listen();
+listenToken();
 listenDownloads();
-start().catch((error) => showProblem(error.problem
-  ?? { detail: "The server does not answer; reload the page once it runs." }));
+begin();

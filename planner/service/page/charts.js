@@ -38,7 +38,7 @@ function hatch(context, colour = css("--hatch")) {
   return context.createPattern(tile, "repeat");
 }
 
-function shade(u, ranges, colour) {
+function shade(u, ranges, colour, hatched = true) {
   const { ctx, bbox } = u;
   ctx.save();
   ctx.beginPath();
@@ -49,14 +49,29 @@ function shade(u, ranges, colour) {
     const right = high === null ? bbox.left + bbox.width : u.valToPos(high, "x", true);
     ctx.fillStyle = css("--shade");
     ctx.fillRect(left, bbox.top, right - left, bbox.height);
+    if (!hatched) continue;
     ctx.fillStyle = hatch(ctx, colour);
     ctx.fillRect(left, bbox.top, right - left, bbox.height);
   }
   ctx.restore();
 }
 
-// Ranges of x outside the domain, bounded halfway between grid points.
-function outsideRanges(xs, inside) {
+// Budgets without a plan are grey, those where the plan leaves what was measured hatched.
+function shadeRanges(u, xs, values, inside, colour) {
+  shade(u, rangesWithout(xs, values.map((v, i) => v === null || inside[i])), colour);
+  const none = rangesWithout(xs, values.map((v) => v !== null));
+  shade(u, none, colour, false);
+  for (const [low, high] of none) {
+    const left = low === null ? u.bbox.left : u.valToPos(low, "x", true);
+    const right = high === null ? u.bbox.left + u.bbox.width : u.valToPos(high, "x", true);
+    if (right - left > 90 * ratio()) {
+      label(u, "no plan fits", (left + right) / 2, u.bbox.top + u.bbox.height / 2, "center", css("--muted"));
+    }
+  }
+}
+
+// Ranges of x where something does not hold, bounded halfway between grid points.
+function rangesWithout(xs, inside) {
   const found = [];
   let start = null;
   const middle = (a, b) => Math.sqrt(xs[a] * xs[b]);
@@ -89,7 +104,8 @@ function vertical(u, x, colour, width = 1, dash = []) {
   line(u, at, u.bbox.top, at, u.bbox.top + u.bbox.height, colour, width, dash);
 }
 
-function dot(u, x, y, colour, shape = "circle") {
+// Hollow where the point lies outside what was measured.
+function dot(u, x, y, colour, shape = "circle", measured = true) {
   const { ctx, bbox } = u;
   const left = u.valToPos(x, "x", true);
   const top = u.valToPos(y, "y", true);
@@ -111,6 +127,14 @@ function dot(u, x, y, colour, shape = "circle") {
   }
   ctx.stroke();
   ctx.fill();
+  if (!measured) {
+    ctx.clip();
+    ctx.fillStyle = css("--paper");
+    ctx.beginPath();
+    const inner = size - 2 * ratio();
+    ctx.arc(left, top, shape === "circle" ? inner : inner * 0.75, 0, 2 * Math.PI);
+    ctx.fill();
+  }
   ctx.restore();
 }
 
@@ -207,9 +231,18 @@ class Chart {
     const now = this.plot.cursor.idx ?? this.nearest(xs, this.hereX());
     const next = Math.min(xs.length - 1, Math.max(0, now + step));
     this.plot.setCursor({
-      left: this.plot.valToPos(xs[next], "x"), top: this.plot.cursor.top > 0 ? this.plot.cursor.top : 40,
+      left: this.plot.valToPos(xs[next], "x"),
+      top: this.plot.cursor.top > 0 ? this.plot.cursor.top : this.startTop(),
     });
-    document.getElementById("live").textContent = this.legendItems(next)
+    this.speak(next);
+  }
+
+  startTop() {
+    return 40;
+  }
+
+  speak(index) {
+    document.getElementById("live").textContent = this.legendItems(index)
       .map((each) => `${each.text} ${each.value ?? ""}`).join(", ");
   }
 
@@ -338,7 +371,7 @@ class Chart {
 export class LossChart extends Chart {
   build() {
     const { budgets, supervised, methods } = this.data;
-    const chosen = methods.find((each) => each.chosen) ?? methods[0];
+    const chosen = chosenOf(methods);
     const columns = [budgets];
     const series = [{}];
     const add = (values, inside, colour, width) => {
@@ -371,7 +404,7 @@ export class LossChart extends Chart {
         axes: [this.budgetAxis(), this.axis({ label: "loss, nats per token", size: 48 })],
         hooks: {
           ...base.hooks,
-          drawClear: [(u) => shade(u, outsideRanges(budgets, chosen.inside))],
+          drawClear: [(u) => shadeRanges(u, budgets, chosen.cross_entropy, chosen.inside)],
           draw: [(u) => this.marks(u, methods)],
         },
       },
@@ -382,11 +415,13 @@ export class LossChart extends Chart {
     here(u, this.context.budget, "you");
     for (const each of methods) {
       for (const cross of each.crossovers) {
-        dot(u, cross.budget, cross.loss ?? this.supervisedAt(cross.budget), css(`--${each.name}`), "diamond");
+        dot(u, cross.budget, cross.loss ?? this.supervisedAt(cross.budget), css(`--${each.name}`), "diamond", cross.inside);
       }
     }
-    if (this.context.supervised) dot(u, this.context.budget, this.context.supervised, css("--ink"));
-    if (this.context.loss) dot(u, this.context.budget, this.context.loss, css(`--${this.context.scenario}`));
+    const { budget, loss, supervised, outside } = this.context;
+    const mine = css(`--${chosenOf(methods).name}`);
+    if (supervised) dot(u, budget, supervised, css("--ink"), "circle", !outside.supervised);
+    if (loss) dot(u, budget, loss, mine, "circle", !outside.recipe);
   }
 
   supervisedAt(budget) {
@@ -402,25 +437,29 @@ export class LossChart extends Chart {
 
   legendItems(i) {
     const { budgets, supervised, methods } = this.data;
-    const mark = (inside) => (inside ? "" : " ✳");
     return this.items(
-      `at ${format.flops(budgets[i])} FLOPs (✳ extrapolated)`,
-      format.loss(supervised.cross_entropy[i]) + mark(supervised.inside[i]),
-      (each) => format.loss(each.cross_entropy[i]) + mark(each.inside[i]),
+      `at ${format.flops(budgets[i])} FLOPs`,
+      marked(supervised.cross_entropy[i], supervised.inside[i]),
+      (each) => marked(each.cross_entropy[i], each.inside[i]),
     );
   }
 
-  // At the user's own budget, from the plan itself.
+  // At the user's own budget, from the plan itself. A method is found by what the budget pays: an
+  // existing teacher's pretraining is paid already, whatever the scenario is called.
   hereItems() {
-    const { plan } = this.context;
-    const losses = Object.fromEntries(plan.scenarios.map((each) => [each.name, each.cross_entropy]));
+    const { plan, outside } = this.context;
+    const found = (method) => {
+      if (method.chosen) return marked(plan.recipe.student.cross_entropy, !outside.recipe);
+      const each = plan.scenarios.find((other) => other.name === method.name);
+      return each ? marked(each.cross_entropy, !each.outside_domain) : "–";
+    };
     return this.items(`at your ${format.flops(plan.problem.budget)} FLOPs`,
-      format.loss(plan.supervised.cross_entropy), (each) => format.loss(losses[each.name] ?? null));
+      marked(plan.supervised.cross_entropy, !outside.supervised), found);
   }
 
   items(title, direct, value) {
     return [
-      { text: title, strong: true },
+      { text: `${title} (✳ extrapolated)`, strong: true },
       { colour: css("--ink"), text: "train directly", kind: "stroke", value: direct },
       ...this.data.methods.map((each) => ({
         colour: css(`--${each.name}`), kind: "stroke", strong: each.chosen,
@@ -433,14 +472,12 @@ export class LossChart extends Chart {
     const { budgets, supervised, methods } = this.data;
     const head = ["budget_flops", "supervised", "supervised_measured",
       ...methods.flatMap((each) => [each.name, `${each.name}_measured`])];
-    return [head, ...budgets.map((budget, i) => [budget, supervised.cross_entropy[i],
-      String(supervised.inside[i]),
-      ...methods.flatMap((each) => [each.cross_entropy[i], String(each.inside[i])])])];
+    return [head, ...budgets.map((budget, i) => [budget,
+      ...[supervised, ...methods].flatMap((each) => [each.cross_entropy[i], measured(each.cross_entropy[i], each.inside[i])])])];
   }
 
   summary() {
-    const chosen = this.data.methods.find((each) => each.chosen);
-    const words = chosen ? crossWords(chosen.crossovers) : "";
+    const words = crossWords(chosenOf(this.data.methods).crossovers);
     return `Loss against budget for ${this.data.methods.length} ways to pay and direct training; `
       + `at your budget distilling reaches ${format.loss(this.context.loss ?? null)}, training `
       + `directly ${format.loss(this.context.supervised ?? null)} nats per token${words}.`;
@@ -448,9 +485,19 @@ export class LossChart extends Chart {
 }
 
 function crossWords(crossovers) {
-  return crossovers.map((each) =>
-    (each.starts_to_win ? `; wins above ${format.flops(each.budget)}` : `; wins below ${format.flops(each.budget)}`)).join("");
+  return crossovers.map(({ starts_to_win, budget, inside }) =>
+    `; wins ${starts_to_win ? "above" : "below"} ${format.flops(budget)}${inside ? "" : " ✳"}`).join("");
 }
+
+const chosenOf = (methods) => methods.find((each) => each.chosen) ?? methods[0];
+
+// A loss, marked where it is extrapolated.
+function marked(value, inside) {
+  return value === null ? "no plan fits" : format.loss(value) + (inside ? "" : " ✳");
+}
+
+// In a table: whether a value lies where the law was measured; nothing where there is none.
+const measured = (value, inside) => (value === null ? "" : String(inside));
 
 // ---------------------------------------------------------------- split of compute
 
@@ -474,13 +521,13 @@ export class SplitChart extends Chart {
         }))],
         scales: { x: this.logScale(budgets), y: { range: [0, 1] } },
         axes: [this.budgetAxis(), this.axis({
-          label: "share of the budget", size: 48,
+          label: "share of the compute spent", size: 48,
           values: (_, splits) => splits.map((v) => `${Math.round(100 * v)}%`),
         })],
         hooks: {
           ...base.hooks,
           draw: [(u) => {
-            shade(u, outsideRanges(budgets, chosen.inside), css("--over"));
+            shadeRanges(u, budgets, chosen.cross_entropy, chosen.inside, css("--over"));
             here(u, this.context.budget, "you");
           }],
         },
@@ -489,7 +536,12 @@ export class SplitChart extends Chart {
   }
 
   chosen() {
-    return this.data.methods.find((each) => each.chosen) ?? this.data.methods[0];
+    return chosenOf(this.data.methods);
+  }
+
+  total(spent, budget) {
+    return { text: "total", strong: true,
+      value: spent === null ? "no plan fits" : `${format.flops(spent)} FLOPs, ${format.share(spent / budget)} of the budget` };
   }
 
   terms() {
@@ -503,11 +555,19 @@ export class SplitChart extends Chart {
 
   legendItems(i) {
     const chosen = this.chosen();
+    const extrapolated = chosen.spent[i] !== null && !chosen.inside[i];
     return [
-      { text: `at ${format.flops(this.data.budgets[i])} FLOPs${chosen.inside[i] ? "" : " (extrapolated)"}`, strong: true },
+      { text: `at ${format.flops(this.data.budgets[i])} FLOPs${extrapolated ? " (extrapolated)" : ""}`, strong: true },
       ...this.terms().map((name) => ({
         colour: css(`--${name}`), text: TERMS[name], value: format.share(chosen.shares[name][i]),
       })),
+      this.total(chosen.spent[i], this.data.budgets[i]),
+      ...(chosen.spent[i] === null ? [] : this.models(chosen, i)),
+    ];
+  }
+
+  models(chosen, i) {
+    return [
       { text: "student", value: `${format.count(chosen.student_parameters[i])} on ${format.count(chosen.student_tokens[i])} tokens` },
       { text: "teacher", value: chosen.teacher_parameters[i] === null ? `loss ${format.loss(chosen.teacher_cross_entropy[i])}`
         : `${format.count(chosen.teacher_parameters[i])} on ${format.count(chosen.teacher_tokens[i])} tokens` },
@@ -520,10 +580,11 @@ export class SplitChart extends Chart {
       ? `${each.parameters === null ? "" : `${format.count(each.parameters)}, `}loss ${format.loss(each.cross_entropy)}`
       : `${format.count(each.parameters)} on ${format.count(each.tokens)} tokens`);
     return [
-      { text: `at your ${format.flops(problem.budget)} FLOPs`, strong: true },
+      { text: `at your ${format.flops(problem.budget)} FLOPs${this.context.outside.recipe ? " (extrapolated)" : ""}`, strong: true },
       ...this.terms().map((name) => ({
         colour: css(`--${name}`), text: TERMS[name], value: format.share(recipe.flops.shares[name]),
       })),
+      this.total(recipe.flops.total, problem.budget),
       { text: "student", value: model(recipe.student) },
       { text: "teacher", value: model(recipe.teacher) },
     ];
@@ -532,9 +593,10 @@ export class SplitChart extends Chart {
   rows() {
     const chosen = this.chosen();
     const columns = ["student_parameters", "student_tokens", "teacher_parameters", "teacher_tokens", "teacher_cross_entropy"];
-    return [["budget_flops", ...Object.keys(TERMS), ...columns, "measured"],
-      ...this.data.budgets.map((budget, i) => [budget, ...Object.keys(TERMS).map((name) => chosen.shares[name][i]),
-        ...columns.map((name) => chosen[name][i]), String(chosen.inside[i])])];
+    return [["budget_flops", "spent_flops", ...Object.keys(TERMS).map((name) => `${name}_share`), ...columns, "measured"],
+      ...this.data.budgets.map((budget, i) => [budget, chosen.spent[i],
+        ...Object.keys(TERMS).map((name) => chosen.shares[name][i]),
+        ...columns.map((name) => chosen[name][i]), measured(chosen.spent[i], chosen.inside[i])])];
   }
 
   summary() {
@@ -552,8 +614,8 @@ export class GapChart extends Chart {
     const low = Math.min(...this.data.cross_entropy, this.data.supervised);
     const high = Math.max(this.data.supervised * 1.02, this.data.here.cross_entropy + 0.02, low + 0.1);
     const top = Math.min(Math.max(...this.data.cross_entropy), Math.max(high, low + 2.2 * (high - low)));
-    const { measured } = this.data;
-    const outside = measured ? [[null, measured[0]], [measured[1], null]] : [[null, null]];
+    const known = this.data.measured;
+    const outside = known ? [[null, known[0]], [known[1], null]] : [[null, null]];
     const base = this.baseOptions();
     return {
       columns: [xs, this.data.cross_entropy, xs.map((v) => v), xs.map(() => this.data.supervised)],
@@ -574,8 +636,10 @@ export class GapChart extends Chart {
           drawClear: [(u) => shade(u, outside)],
           draw: [(u) => {
             here(u, this.data.here.teacher_cross_entropy, "your teacher");
-            dot(u, this.data.best.teacher_cross_entropy, this.data.best.cross_entropy, css("--accent"), "diamond");
-            dot(u, this.data.here.teacher_cross_entropy, this.data.here.cross_entropy, css("--accent"));
+            for (const [point, shape] of [[this.data.best, "diamond"], [this.data.here, "circle"]]) {
+              const { teacher_cross_entropy: x, cross_entropy: y } = point;
+              dot(u, x, y, css("--accent"), shape, this.isMeasured(x));
+            }
           }],
         },
       },
@@ -586,30 +650,38 @@ export class GapChart extends Chart {
     return this.data.here.teacher_cross_entropy;
   }
 
+  isMeasured(teacher) {
+    const known = this.data.measured;
+    return Boolean(known) && known[0] * (1 - 1e-9) <= teacher && teacher <= known[1] * (1 + 1e-9);
+  }
+
   legendItems(i) {
-    return this.items(`teacher at ${format.loss(this.data.teacher_cross_entropy[i])}`, this.data.cross_entropy[i]);
+    const teacher = this.data.teacher_cross_entropy[i];
+    return this.items(`teacher at ${format.loss(teacher)}`, teacher, this.data.cross_entropy[i]);
   }
 
   hereItems() {
     const { here: mine } = this.data;
-    return this.items(`your teacher at ${format.loss(mine.teacher_cross_entropy)}`, mine.cross_entropy);
+    const teacher = mine.teacher_cross_entropy;
+    return this.items(`your teacher at ${format.loss(teacher)}`, teacher, mine.cross_entropy);
   }
 
-  items(title, student) {
+  items(title, teacher, student) {
     const { best } = this.data;
+    const mark = (each) => (this.isMeasured(each) ? "" : " ✳");
     return [
-      { text: title, strong: true },
+      { text: `${title}${mark(teacher)} (✳ unmeasured)`, strong: true },
       { colour: css("--accent"), text: "student", kind: "stroke", value: format.loss(student) },
       { colour: css("--ink"), text: "same tokens, no teacher", kind: "stroke", value: format.loss(this.data.supervised) },
       { colour: css("--muted"), text: "as good as its teacher", kind: "stroke" },
       { colour: css("--accent"), text: "best teacher", kind: "lozenge",
-        value: `${format.loss(best.teacher_cross_entropy)} → ${format.loss(best.cross_entropy)}` },
+        value: `${format.loss(best.teacher_cross_entropy)} → ${format.loss(best.cross_entropy)}${mark(best.teacher_cross_entropy)}` },
     ];
   }
 
   rows() {
-    return [["teacher_cross_entropy", "student_cross_entropy", "supervised_cross_entropy"],
-      ...this.data.teacher_cross_entropy.map((x, i) => [x, this.data.cross_entropy[i], this.data.supervised])];
+    return [["teacher_cross_entropy", "student_cross_entropy", "supervised_cross_entropy", "measured"],
+      ...this.data.teacher_cross_entropy.map((x, i) => [x, this.data.cross_entropy[i], this.data.supervised, String(this.isMeasured(x))])];
   }
 
   summary() {
@@ -675,7 +747,7 @@ export class MapChart extends Chart {
         ctx.fillStyle = `rgb(${paper.map((p, k) => Math.round(p + strength * (side[k] - p))).join(",")})`;
         ctx.fillRect(x0, y0, x1 - x0, y1 - y0);
       }
-      if (!inside[row][column]) outside.rect(x0, y0, x1 - x0, y1 - y0);
+      if (value !== null && !inside[row][column]) outside.rect(x0, y0, x1 - x0, y1 - y0);
     }));
     ctx.fillStyle = hatch(ctx);
     ctx.fill(outside);
@@ -696,12 +768,19 @@ export class MapChart extends Chart {
     const { budget, student } = this.context;
     vertical(u, budget, css("--ink"), 1, [3, 3]);
     if (!student) return;
-    const top = u.valToPos(student, "y", true);
-    line(u, bbox.left, top, bbox.left + bbox.width, top, css("--ink"), 1, [3, 3]);
-    dot(u, budget, student, css("--ink"));
+    const { students } = this.data;
+    const [least, most] = [students[0], students[students.length - 1]];
+    const shown = Math.min(most, Math.max(least, student));
+    const top = u.valToPos(shown, "y", true);
     const at = u.valToPos(budget, "x", true);
     const right = at < bbox.left + bbox.width * 0.6;
-    label(u, "you", at + (right ? 9 : -9) * ratio(), top - 11 * ratio(), right ? "left" : "right");
+    if (shown === student) {
+      line(u, bbox.left, top, bbox.left + bbox.width, top, css("--ink"), 1, [3, 3]);
+      dot(u, budget, student, css("--ink"), "circle", !this.context.outside.recipe);
+    }
+    const off = student < shown ? " ↓ below the map" : student > shown ? " ↑ above the map" : "";
+    const low = top - 11 * ratio() < bbox.top + 8 * ratio();
+    label(u, `you${off}`, at + (right ? 9 : -9) * ratio(), top + (low ? 11 : -11) * ratio(), right ? "left" : "right");
   }
 
   // Marching squares along difference = 0, straight in log space.
@@ -732,9 +811,40 @@ export class MapChart extends Chart {
     return this.context.budget;
   }
 
+  // Up and down go through the students, left and right through the budgets.
+  key(event) {
+    const step = { ArrowDown: -1, ArrowUp: 1 }[event.key];
+    if (!step || !this.plot) {
+      super.key(event);
+      return;
+    }
+    event.preventDefault();
+    const { students } = this.data;
+    const column = this.plot.cursor.idx ?? this.nearest(this.plot.data[0], this.hereX());
+    const now = this.plot.cursor.idx === null || this.plot.cursor.idx === undefined
+      ? this.nearest(students, this.context.student) : this.row();
+    this.read(column, Math.min(students.length - 1, Math.max(0, now + step)));
+  }
+
+  startTop() {
+    return this.plot.valToPos(this.data.students[this.nearest(this.data.students, this.context.student)], "y");
+  }
+
+  read(column, row) {
+    const { budgets, students } = this.data;
+    this.plot.setCursor({
+      left: this.plot.valToPos(budgets[column], "x"), top: this.plot.valToPos(students[row], "y"),
+    });
+    this.speak(column);
+  }
+
+  row() {
+    return this.nearest(this.data.students, this.plot.posToVal(this.plot.cursor.top, "y"));
+  }
+
   legendItems(column) {
     const { budgets, students, difference, inside } = this.data;
-    const row = this.nearest(students, this.plot.posToVal(this.plot.cursor.top, "y"));
+    const row = this.row();
     return this.items(`near ${format.flops(budgets[column])} FLOPs, ${format.count(students[row])} student`,
       difference[row][column], inside[row][column]);
   }
@@ -742,16 +852,15 @@ export class MapChart extends Chart {
   hereItems() {
     const { plan } = this.context;
     const { student } = plan.recipe;
-    const extrapolated = plan.warnings.some((each) => each.code === "outside-domain");
     return this.items(`your ${format.flops(plan.problem.budget)} FLOPs, ${format.count(student.parameters)} student`,
-      student.cross_entropy - plan.supervised.cross_entropy, !extrapolated);
+      student.cross_entropy - plan.supervised.cross_entropy, !this.context.outside.recipe);
   }
 
   items(title, value, inside) {
     const words = value === null ? "no plan fits" : value < 0 ? "distilling wins" : "training directly wins";
     return [
       { text: title, strong: true },
-      { text: words + (inside ? "" : " (extrapolated)"), value: format.signed(value) },
+      { text: words + (inside || value === null ? "" : " (extrapolated)"), value: format.signed(value) },
       { colour: css("--win"), text: "distilling wins" },
       { colour: css("--lose"), text: `training directly wins, full colour from ${FULL_COLOUR} nats` },
     ];
@@ -760,7 +869,7 @@ export class MapChart extends Chart {
   rows() {
     const { budgets, students, difference, inside } = this.data;
     return [["student_parameters", "budget_flops", "difference", "measured"],
-      ...students.flatMap((student, r) => budgets.map((budget, c) => [student, budget, difference[r][c], String(inside[r][c])]))];
+      ...students.flatMap((student, r) => budgets.map((budget, c) => [student, budget, difference[r][c], measured(difference[r][c], inside[r][c])]))];
   }
 
   summary() {
