@@ -90,7 +90,7 @@ def command(
     if plot is not None:
         from planner.plots.fit import draw
 
-        draw(found, Path(plot))
+        draw(found, Path(plot), None if base is None else base.flops)
         written.append(Path(plot))
     console.result(FORMATS[format_name](found))
     for path in [] if given["quiet"] else written:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from laws._types import Array
 from planner.errors import ProblemError
 from planner.files import write_whole
-from planner.fit.estimate import Fit, bound_mask, coefficient_draws, solve
+from planner.fit.estimate import Fit, bound_mask, coefficient_draws, solve_resamples
 from planner.fit.rows import Rows
 
 CHUNK = 64
@@ -26,7 +26,6 @@ CHUNK = 64
 
 _TOLERANCE = 1e-9
 _ITERATIONS = 150
-_WIDEST = 25.0  # a resample starts at the point fit, so its deltas need not start wide
 
 
 @dataclass(frozen=True)
@@ -82,15 +81,11 @@ def bootstrap(
     theta = np.full((resamples, point.theta.size), np.nan)
     converged = np.zeros(resamples, dtype=bool)
     _resume(partial, key, theta, converged)
-    model, observed = point.model, point.task.observed
-    widest = point.protocol.delta * (_WIDEST if not point.protocol.scaled else 10.0)
+    model = point.model
 
     def run(first: int) -> tuple[int, Array, NDArray[np.bool_]]:
         part = weights[first : first + CHUNK].astype(float)
-        begin = np.repeat(point.theta[None], part.shape[0], axis=0)
-        solution, _ = solve(
-            model, observed, begin, point.protocol, part, _TOLERANCE, _ITERATIONS, widest
-        )
+        solution = solve_resamples(point, part, _TOLERANCE, _ITERATIONS)
         return first, solution.theta, solution.converged
 
     todo = [n for n in range(0, resamples, CHUNK) if np.isnan(theta[n : n + CHUNK]).any()]

@@ -23,6 +23,7 @@ from planner.fit.starts import around, encode, scaled, starts
 _SAME = 1e-4  # relative difference of objectives that counts as the same optimum
 _SCALE_ROUNDS = 6
 _FINALISTS = 8  # starts that are fitted to the last digit
+_WIDEST, _WIDEST_SCALED = 25.0, 10.0  # a resample starts at the point fit: no need to start wide
 _BESIDE = 5e-3  # first delta of the starts beside the best one
 
 
@@ -172,6 +173,29 @@ def solve(
     value, scale = scaled_objective(model.predict(theta) - observed, w, protocol.delta)
     gradient = solution.gradient_norm / scale**2
     return Solution(theta, value, gradient, solution.converged, solution.iterations), scale
+
+
+_NEARLY_ABSOLUTE = 1e-4
+"""Delta, in mean absolute residuals, from which a smaller one changes a resample's log-likelihood
+by less than 1e-2 (1e-3 on average), where sampling changes it by 1."""
+_FOLLOWED = 1e-6  # how closely the stages on the way there are followed
+
+
+def solve_resamples(fitted: Fit, weights: Array, tolerance: float, iterations: int) -> Solution:
+    """Refits to weighted runs, (B, n), each from the point fit."""
+    model, observed, protocol = fitted.model, fitted.task.observed, fitted.protocol
+    begin = np.repeat(fitted.theta[None], weights.shape[0], axis=0)
+    size = np.abs(fitted.residuals)
+    absolute = _NEARLY_ABSOLUTE * (weights @ size) / weights.sum(axis=1)
+    if fitted.scale is None or protocol.delta * fitted.scale > absolute.min():
+        widest = protocol.delta * (_WIDEST_SCALED if protocol.scaled else _WIDEST)
+        return solve(model, observed, begin, protocol, weights, tolerance, iterations, widest)[0]
+    # Least absolute deviations in all but name: neither scale nor delta need be found exactly.
+    multiples = stages(1.0, 1e-3 / float(absolute.max()), 10.0)
+    return minimise(
+        model, observed, begin, absolute, weights, multiples, tolerance, iterations,
+        between=_FOLLOWED,
+    )  # fmt: skip
 
 
 def coefficients(task: Task, model: Model, theta: Array) -> dict[str, float]:

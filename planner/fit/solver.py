@@ -69,12 +69,14 @@ def minimise(
     tolerance: float = 1e-11,
     iterations: int = 200,
     free: NDArray[np.bool_] | None = None,
+    between: float = 1e-4,
 ) -> Solution:
     """Minimise ``sum w Huber_delta(prediction - observed)`` from every row of `start`.
 
     observed: log cross-entropies (n,). start: (B, P). weights: (B, n), ones if absent. delta: a
     number or (B,). schedule: multiples of delta to pass through, last one 1. free: coordinates that
-    may move, (P,). A stage ends for a row when its predicted relative decrease is below tolerance.
+    may move, (P,). A stage ends for a row when its predicted relative decrease is below tolerance,
+    or below `between` for the stages before the last.
     """
     theta = np.clip(np.array(start, dtype=float), model.lower, model.upper)
     batch = theta.shape[0]
@@ -87,7 +89,7 @@ def minimise(
         last = number == len(multiples) - 1
         done, count = _stage(
             model, observed, theta, final * multiple, weight, free,
-            tolerance if last else max(tolerance, 1e-4), iterations if last else 12,
+            tolerance if last else max(tolerance, between), iterations if last else 12,
         )  # fmt: skip
         used += count
     objective, gradient = objective_and_gradient(model, observed, theta, final, weight)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from laws import ForwardFlops
 from laws._types import Array
@@ -14,12 +15,17 @@ from planner import units
 from planner.errors import require
 from planner.fit.analysis import Analysis
 from planner.fit.estimate import Fit
-from planner.fit.identify import profile
+from planner.fit.identify import Profile, profile
+from planner.fit.rows import Rows
 from planner.plots import style
 
 _COLOURS = style.CYCLE
 _ISOFLOP_TOLERANCE = 0.12  # runs within this log distance of a budget share its curve
-_PROFILE_FACTORS = np.geomspace(0.5, 2.0, 13)
+_SAME_TEACHER = 0.003  # log of teachers' losses that count as one teacher
+_PROFILE_POINTS = 21
+_WIDEST_PROFILE = float(np.log(2.0))  # half width of a profile, as a logarithm
+_TOP = 20.0  # of a profile's picture
+_NARROWINGS = 4
 _MOST_PROFILES = 9
 
 
@@ -92,48 +98,66 @@ def _residuals(axes: Any, found: Analysis, column: str) -> None:
 
 def _profile(axes: Any, found: Analysis, name: str) -> None:
     point = found.point
-    factors = _PROFILE_FACTORS
     if point.values[name] == 0:
         axes.set(title=f"{name} is zero: no profile")
         return
-    curve = profile(point, name, point.values[name] * factors)
+    curve = _fine_profile(point, name)
     axes.plot(curve.values, np.maximum(curve.rise, 0.0), "-", color=_COLOURS[0])
     axes.axhline(2.71, color="0.6", linewidth=1, linestyle="--")
     axes.axvline(point.values[name], color="0.6", linewidth=1)
-    axes.set(xlabel=name, ylabel="rise of twice log-likelihood", ylim=(0, 20))
+    axes.set(xlabel=name, ylabel="rise of twice log-likelihood", ylim=(0, _TOP))
     open_ = {each.name for each in found.open_ones}
     said = "not identified" if name in open_ else "dashed: 90%"
     axes.set_title(f"Profile of {name} ({said})")
     axes.locator_params(axis="x", nbins=5)
 
 
+def _fine_profile(point: Fit, name: str) -> Profile:
+    """A profile over the factors where it rises to `_TOP`, so that it is a curve and no spike.
+
+    A coarse profile over a factor of two either way is narrowed until it is seen.
+    """
+    reach = _WIDEST_PROFILE
+    curve = profile(point, name, point.values[name] * _factors(reach))
+    for _ in range(_NARROWINGS):
+        inside = np.abs(np.log(curve.values[curve.rise < _TOP] / point.values[name]))
+        seen = float(inside.max()) if inside.size else 0.0
+        if seen > 0.4 * reach:
+            return curve
+        reach = max(1.5 * seen, reach / _PROFILE_POINTS)
+        curve = profile(point, name, point.values[name] * _factors(reach))
+    return curve
+
+
+def _factors(reach: float) -> Array:
+    return np.asarray(np.exp(np.linspace(-reach, reach, _PROFILE_POINTS)))
+
+
 def _isoflop(axes: Any, point: Fit, flops: ForwardFlops) -> None:
     """Loss against size at the student's training budgets on which at least three sizes were run.
 
-    For distillations the teacher is the median one of the runs of that budget.
+    Distillations share a curve only if they share a teacher: one loss within `_SAME_TEACHER`.
     """
     rows = point.task.rows
     budgets = flops.training(rows.parameters, rows.tokens)
-    shown = 0
-    for centre in _budgets(budgets, rows.parameters):
-        chosen = np.abs(np.log(budgets / centre)) < _ISOFLOP_TOLERANCE
-        colour = _COLOURS[shown % len(_COLOURS)]
+    curves = _curves(budgets, rows)
+    for colour, (centre, teacher, chosen) in zip(_COLOURS, curves, strict=False):
         sizes = np.geomspace(rows.parameters[chosen].min() / 2, rows.parameters[chosen].max() * 2)
         tokens = centre / flops.training(sizes, 1.0)
-        if rows.teacher_loss is not None and point.distillation is not None:
-            teacher = float(np.median(rows.teacher_loss[chosen]))
+        label = f"{centre:.1e} FLOPs"
+        if teacher is not None and point.distillation is not None:
             losses = point.distillation.loss(sizes, tokens, teacher)
-            label = f"{centre:.1e} FLOPs, teacher {teacher:.2f}"
+            label += f", teacher {teacher:.3f}"
         else:
-            losses, label = point.form.loss(sizes, tokens), f"{centre:.1e} FLOPs"
+            losses = point.form.loss(sizes, tokens)
         axes.plot(sizes, losses, "-", color=colour, label=label)
         axes.plot(rows.parameters[chosen], rows.loss[chosen], ".", color=colour)
-        shown += 1
-    if not shown:
+    if not curves:
         _teachers(axes, point)
         return
     title = "IsoFLOP curves and runs"
-    axes.set(ylabel="cross-entropy (nats)", title=title)
+    title += ", each of one teacher" if rows.teacher_loss is not None else ""
+    axes.set(ylabel="cross-entropy (nats)", title=f"{title}; forward FLOPs {flops.name}")
     sizes = rows.parameters
     style.log_axis(axes.xaxis, sizes.min() / 2, sizes.max() * 2, "parameters")
     axes.legend(fontsize=9, frameon=False)
@@ -160,19 +184,27 @@ def _teachers(axes: Any, point: Fit) -> None:
     axes.legend(fontsize=9, frameon=False)
 
 
-def _budgets(budgets: Array, parameters: Array) -> list[float]:
-    """Centres of clusters of equal compute, largest clusters first, at most seven."""
-    found: list[tuple[int, float]] = []
+Curve = tuple[float, float | None, NDArray[np.bool_]]
+"""FLOPs, the teacher's loss, and which runs belong to it."""
+
+
+def _curves(budgets: Array, rows: Rows) -> list[Curve]:
+    """Runs of equal compute and one teacher at three sizes or more: the fullest, by FLOPs."""
+    teacher = rows.teacher_loss
+    near = np.abs(np.log(budgets[:, None] / budgets[None])) < _ISOFLOP_TOLERANCE
+    if teacher is not None:
+        near &= np.abs(np.log(teacher[:, None] / teacher[None])) < _SAME_TEACHER
+    found: list[Curve] = []
     left = np.ones(budgets.size, dtype=bool)
     while left.any():
-        near = np.abs(np.log(budgets[:, None] / budgets[None])) < _ISOFLOP_TOLERANCE
         counts = (near & left[:, None] & left[None]).sum(axis=0)
-        best = int(counts.argmax())
-        chosen = near[:, best] & left
-        if np.unique(parameters[chosen]).size >= 3:
-            found.append((int(chosen.sum()), float(np.exp(np.log(budgets[chosen]).mean()))))
+        chosen = near[:, int(counts.argmax())] & left
+        if np.unique(rows.parameters[chosen]).size >= 3:
+            own = None if teacher is None else float(np.median(teacher[chosen]))
+            found.append((float(np.exp(np.log(budgets[chosen]).mean())), own, chosen))
         left &= ~chosen
-    return sorted(centre for _, centre in sorted(found, reverse=True)[: len(_COLOURS)])
+    largest = sorted(found, key=lambda each: -int(each[2].sum()))[: len(_COLOURS)]
+    return sorted(largest, key=lambda each: (each[0], each[1] or 0.0))
 
 
 def _groups(values: Array) -> list[tuple[str, Array]]:

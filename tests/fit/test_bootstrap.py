@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,9 @@ from coefficients import load
 from planner.errors import ProblemError
 from planner.fit import FORMS, Fit, Task, bootstrap, fit
 from planner.fit import bootstrap as bootstrap_function
-from planner.fit.bootstrap import group_labels, save_arrays
+from planner.fit.bootstrap import group_labels, resample_weights, save_arrays
+from planner.fit.estimate import solve
+from planner.fit.objective import PROTOCOLS, scaled_objective
 from tests.fit.simulated import HOFFMANN, distillations, supervised
 
 
@@ -37,7 +40,7 @@ def test_interrupted_bootstrap_resumes(
     module = __import__("sys").modules["planner.fit.bootstrap"]
     partial = tmp_path / "my.partial.npz"
     whole = bootstrap(point, 1200, seed=0)
-    solve, calls = module.solve, [0]
+    solve, calls = module.solve_resamples, [0]
 
     def stops(*args: object, **kwargs: object) -> object:
         calls[0] += 1
@@ -45,12 +48,14 @@ def test_interrupted_bootstrap_resumes(
             raise KeyboardInterrupt
         return solve(*args, **kwargs)
 
-    monkeypatch.setattr(module, "solve", stops)
+    monkeypatch.setattr(module, "solve_resamples", stops)
     with pytest.raises(KeyboardInterrupt):
         bootstrap(point, 1200, seed=0, partial=partial, threads=1)
     assert partial.is_file()
     calls[0] = -(10**6)
-    monkeypatch.setattr(module, "solve", lambda *a, **k: (calls.append(1), solve(*a, **k))[1])
+    monkeypatch.setattr(
+        module, "solve_resamples", lambda *a, **k: (calls.append(1), solve(*a, **k))[1]
+    )
     resumed = bootstrap(point, 1200, seed=0, partial=partial)
     assert len(calls) - 1 < 1200 / module.CHUNK
     assert np.array_equal(resumed.theta, whole.theta)
@@ -76,12 +81,33 @@ def test_draws_are_converged_refits(point: Fit) -> None:
     assert low < point.values["alpha"] < high
 
 
+def test_nearly_absolute_draws_are_optima_of_the_exact_protocol() -> None:
+    """The replication's delta is not reached in resamples; their log-likelihoods do not feel it."""
+    point = fit(Task(FORMS["hoffmann"], supervised()), "replication")
+    boot, weights = (
+        bootstrap(point, 48, seed=2),
+        resample_weights(point, 48, 2, "run").astype(float),
+    )
+    exact, _ = solve(
+        point.model, point.task.observed, boot.theta, point.protocol, weights, 1e-12, 300, 1e-5
+    )
+    residuals = point.model.predict(boot.theta) - point.task.observed
+    found, _ = scaled_objective(residuals, weights, point.protocol.delta)
+    assert (found - exact.objective).max() < 1e-2
+    assert np.mean(found - exact.objective) < 2e-3
+    wide = replace(PROTOCOLS["replication"], delta=1.5)  # a delta that is felt is reached
+    rounded = fit(Task(FORMS["hoffmann"], supervised()), wide)
+    again = bootstrap(rounded, 16, seed=2)
+    reached, _ = solve(
+        rounded.model, rounded.task.observed, again.theta, wide, weights[:16], 1e-12, 300, 1e-2
+    )
+    assert np.abs(reached.theta - again.theta).max() < 1e-3
+
+
 def test_groups_move_together() -> None:
     """By group, runs of one group get one multiplicity; group noise widens the intervals."""
     rows = distillations()
     task = Task(FORMS["distillation"], rows, load().supervised)
-    from planner.fit.bootstrap import resample_weights
-
     weights = resample_weights(fit(task, "plain"), 50, 0, "group")
     labels = group_labels(rows, "group")
     for label in range(int(labels.max()) + 1):

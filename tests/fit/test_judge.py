@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from coefficients import load
-from planner.fit import FORMS, Fit, Task, bootstrap, fit
+from planner.fit import FORMS, Fit, Rows, Task, bootstrap, fit
 from planner.fit.analysis import Analysis, analyse
 from planner.fit.judge import by_size, coverage, extrapolation, held_out, outliers
 from planner.fit.report import FORMATS
-from tests.fit.simulated import distillations, real_chinchilla, supervised
+from tests.fit.simulated import distillations, published, real_chinchilla, supervised
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +118,37 @@ def test_pictures(judged: Analysis, tmp_path: Path) -> None:
     draw(analyse(point, judgement=False), tmp_path / "fit.png")
     assert (tmp_path / "fit.svg").read_text(encoding="utf-8").count("Profile of") >= 1
     assert (tmp_path / "fit.png").stat().st_size > 10_000
+
+
+def test_isoflop_curves_never_mix_teachers(tmp_path: Path) -> None:
+    """Runs of one budget under a strong and a weak teacher are two curves, each with its own."""
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed (extra 'plot')")
+    from planner.plots.fit import draw
+
+    law, random = published(), np.random.default_rng(0)
+    size = np.tile(np.geomspace(1e8, 2e9, 8), 4)
+    tokens = np.repeat([1e20, 4e20], 16) / load().flops.training(size, 1.0)
+    teacher = np.tile(np.repeat([2.0, 2.5], 8), 2)
+    loss = law.loss(size, tokens, teacher) * np.exp(0.002 * random.normal(size=32))
+    task = Task(FORMS["distillation"], Rows(size, tokens, loss, teacher), law.supervised,
+                fixed={"c1": law.c1, "d1": law.d1})  # fmt: skip
+    draw(analyse(fit(task, "plain"), judgement=False), tmp_path / "fit.svg", load().flops)
+    drawn = (tmp_path / "fit.svg").read_text(encoding="utf-8")
+    for label in ("1.0e+20", "4.0e+20"):
+        for loss_of_teacher in ("2.000", "2.500"):
+            assert f"{label} FLOPs, teacher {loss_of_teacher}" in drawn
+    assert "teacher 2.250" not in drawn
+
+
+def test_a_sharp_profile_is_a_curve() -> None:
+    """A coefficient known to a percent gets its points where the curve is, both 90% ends too."""
+    from planner.plots.fit import _fine_profile
+
+    point = fit(Task(FORMS["hoffmann"], supervised(noise=2e-4)), "plain")
+    curve = _fine_profile(point, "alpha")
+    assert (curve.rise < 20).sum() >= 9
+    assert curve.rise[0] > 2.71
+    assert curve.rise[-1] > 2.71
 
 
 def test_a_law_that_does_not_describe_the_runs_is_said() -> None:
