@@ -36,6 +36,7 @@ from planner.trainer.files import (
 SPLITS = ("teacher", "student", "validation")
 END = "<|endoftext|>"  # closes every document
 SHARD_TOKENS = 1 << 27
+FORMAT = 2  # of the shards and of how corpora are cut into documents: part of the cache's key
 TRAINING_CHARACTERS = 1 << 26  # text that a tokenizer is trained on, at most
 Tokens = NDArray[np.int64]
 
@@ -88,12 +89,18 @@ def prepare(spec: DataSpec, cache: Path | None = None) -> Dataset:
     Processes that ask at the same time wait for the first of them.
     """
     cache = cache or cache_directory()
-    key = digest([asdict(spec), corpora.fingerprint(spec.corpus)])[:16]
+    key = digest([FORMAT, _identity(spec), corpora.fingerprint(spec.corpus)])[:16]
     root = cache / f"{Path(spec.corpus).name.replace(':', '-')}-{key}"
     with storage("tokens", root), exclusive(root.with_name(f".{root.name}.lock")):
         if not root.exists():
             write_directory(root, lambda directory: _tokenise(spec, directory))
     return Dataset(root)
+
+
+def _identity(spec: DataSpec) -> dict[str, Any]:
+    """What the tokens depend on: a tokenizer on disk counts by what its file holds."""
+    file = _tokenizer_file(spec.tokenizer) if spec.tokenizer else None
+    return asdict(spec) | ({"tokenizer": checksum(file)} if file else {})
 
 
 class Dataset:
@@ -203,20 +210,34 @@ def digest(value: object) -> str:
 
 
 def load_tokenizer(source: str) -> Any:
-    """A tokenizer from a tokenizer.json, a directory holding one, or a model's name on the hub."""
+    """A tokenizer from a tokenizer.json, a directory holding one, or a model's name on the hub.
+
+    Truncation and padding that were saved with it are switched off: documents stay whole.
+    """
     tokenizers = require("tokenizers", extra="trainer")
-    path = Path(source).expanduser()
-    file = path / "tokenizer.json" if path.is_dir() else path
+    file = _tokenizer_file(source)
     try:
-        if file.is_file():
-            return tokenizers.Tokenizer.from_file(str(file))
-        if path.exists() or source.startswith((".", "/", "~")):
-            raise PlannerError(f"no tokenizer.json at {source}")
-        return tokenizers.Tokenizer.from_pretrained(source)
-    except PlannerError:
-        raise
+        found = (
+            tokenizers.Tokenizer.from_file(str(file))
+            if file
+            else tokenizers.Tokenizer.from_pretrained(source)
+        )
     except Exception as error:  # the library raises bare exceptions
         raise PlannerError(f"no tokenizer can be read from {source!r}: {error}") from error
+    found.no_truncation()
+    found.no_padding()
+    return found
+
+
+def _tokenizer_file(source: str) -> Path | None:
+    """The tokenizer.json that `source` names; None for a name on the hub."""
+    path = Path(source).expanduser()
+    file = path / "tokenizer.json" if path.is_dir() else path
+    if file.is_file():
+        return file
+    if path.exists() or source.startswith((".", "/", "~")):
+        raise PlannerError(f"no tokenizer.json at {source}")
+    return None
 
 
 PROBE = "The 3 quick brown foxes: naïve café, 东京!\n\tdef f(x): return x**2  # ok"

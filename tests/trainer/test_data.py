@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from planner.trainer.data import (
     load_tokenizer,
     prepare,
     tokenizer_hash,
+    train_tokenizer,
 )
 from planner.trainer.files import StorageError
 from tests.trainer.conftest import DATA
@@ -187,6 +189,37 @@ def test_own_tokenizer(dataset: Dataset, tmp_path: Path) -> None:
     )
     with pytest.raises(PlannerError, match=r"tokenizer\.json"):
         load_tokenizer(str(tmp_path / "nowhere"))
+
+
+def test_saved_truncation_and_padding_are_ignored(dataset: Dataset, tmp_path: Path) -> None:
+    """A tokenizer.json saved with truncation and padding neither cuts nor fills documents."""
+    tokenizer = load_tokenizer(str(dataset.root))
+    tokenizer.enable_truncation(16)
+    tokenizer.enable_padding(length=16)
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    corpus = tmp_path / "corpus.jsonl"
+    lines = [json.dumps({"text": f"{number} " * (1 + number % 30)}) for number in range(40)]
+    corpus.write_text("\n".join(lines))
+    split = {"corpus": str(corpus), "validation_share": 0.2}
+    plain = prepare(DataSpec(tokenizer=str(dataset.root), **split), tmp_path / "cache")  # type: ignore[arg-type]
+    saved = prepare(DataSpec(tokenizer=str(tmp_path), **split), tmp_path / "cache")  # type: ignore[arg-type]
+    assert [saved.split(name).hash for name in SPLITS] == [
+        plain.split(name).hash for name in SPLITS
+    ]
+
+
+def test_tokens_follow_the_tokenizers_content(dataset: Dataset, tmp_path: Path) -> None:
+    """Another tokenizer at the same path gives other tokens, the same one elsewhere the same."""
+    data = DataSpec(max_documents=24, validation_share=0.1)
+    here, there = tmp_path / "tokenizer.json", tmp_path / "copy.json"
+    load_tokenizer(str(dataset.root)).save(str(here))
+    first = prepare(replace(data, tokenizer=str(here)), tmp_path / "cache")
+    there.write_bytes(here.read_bytes())
+    copied = prepare(replace(data, tokenizer=str(there)), tmp_path / "cache")
+    assert copied.root == first.root
+    train_tokenizer(replace(data, vocabulary=300)).save(str(here))
+    second = prepare(replace(data, tokenizer=str(here)), tmp_path / "cache")
+    assert (first.vocabulary, second.vocabulary) == (320, 300)
 
 
 def test_absent_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
