@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
 from itertools import islice
@@ -102,8 +103,8 @@ def _identity(spec: DataSpec) -> dict[str, Any]:
     if spec.tokenizer is None:
         return asdict(spec)
     file = _tokenizer_file(spec.tokenizer)
-    tokenizer = checksum(file) if file else spec.tokenizer
-    return asdict(spec) | {"tokenizer": tokenizer, "vocabulary": None}
+    identity = checksum(file) if file else spec.tokenizer
+    return asdict(spec) | {"tokenizer": identity, "vocabulary": None}
 
 
 class Dataset:
@@ -111,25 +112,26 @@ class Dataset:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.meta: dict[str, Any] = read_json(root / "meta.json", "tokenised corpus")
-        self.vocabulary: int = self.meta["vocabulary"]
-        self._splits: dict[str, Split] = {}
+        meta = read_json(root / "meta.json", "tokenised corpus")
+        with undamaged("tokenised corpus", root, _again(root)):
+            self.meta: dict[str, Any] = dict(meta)
+            self.vocabulary = int(meta["vocabulary"])
+            self.tokenizer_hash = str(meta["tokenizer"])
+            dtype = np.dtype(meta["dtype"])
+            self._splits = {name: Split(root, name, meta["splits"][name], dtype) for name in SPLITS}
 
     @cached_property
     def tokenizer(self) -> Any:
         """The `tokenizers.Tokenizer` the shards were written with."""
         return load_tokenizer(str(self.root / "tokenizer.json"))
 
-    @property
-    def tokenizer_hash(self) -> str:
-        return str(self.meta["tokenizer"])
-
     def split(self, name: str) -> Split:
         """The tokens of one of `SPLITS`."""
-        if name not in self._splits:
-            dtype = np.dtype(self.meta["dtype"])
-            self._splits[name] = Split(self.root, name, self.meta["splits"][name], dtype)
         return self._splits[name]
+
+
+def _again(root: Path) -> str:
+    return f"delete {root} and run again to tokenise the corpus anew"
 
 
 class Split:
@@ -137,10 +139,14 @@ class Split:
 
     def __init__(self, root: Path, name: str, meta: dict[str, Any], dtype: np.dtype[Any]) -> None:
         self.root, self.name, self.dtype = root, name, dtype
-        self.shards: list[dict[str, Any]] = meta["shards"]
-        self.tokens: int = meta["tokens"]
-        self.bytes: int = meta["bytes"]
-        self.starts = np.cumsum([0, *(shard["tokens"] for shard in self.shards)])
+        self.shards: list[dict[str, Any]] = [
+            {name: shard[name] for name in ("file", "tokens", "checksum")}
+            for shard in meta["shards"]
+        ]
+        self.tokens, self.bytes = int(meta["tokens"]), int(meta["bytes"])
+        self.starts = np.cumsum([0, *(int(shard["tokens"]) for shard in self.shards)])
+        if self.starts[-1] != self.tokens:
+            raise ValueError(f"the shards of {name} hold {self.starts[-1]:,} tokens in all")
         self._maps: dict[int, NDArray[Any]] = {}
 
     @property
@@ -170,8 +176,7 @@ class Split:
     def _map(self, number: int) -> NDArray[Any]:
         if number not in self._maps:
             path = self.root / self.shards[number]["file"]
-            remedy = f"delete {self.root} and run again to tokenise the corpus anew"
-            verify(path, self.shards[number]["checksum"], "token shard", remedy)
+            verify(path, self.shards[number]["checksum"], "token shard", _again(self.root))
             self._maps[number] = np.memmap(path, dtype=self.dtype, mode="r")
         return self._maps[number]
 
@@ -204,6 +209,18 @@ class Sampler:
 @lru_cache(maxsize=2)
 def _permutation(windows: int, seed: int, epoch: int) -> NDArray[np.int64]:
     return np.random.default_rng((seed, epoch)).permutation(windows)
+
+
+@contextmanager
+def undamaged(what: str, path: Path, remedy: str) -> Iterator[None]:
+    """Turn what goes wrong in using well-formed JSON of another shape into a sentence."""
+    try:
+        yield
+    except PlannerError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        reason = f"lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise StorageError(f"the {what} at {path} is damaged ({reason}); {remedy}") from error
 
 
 def digest(value: object) -> str:
@@ -302,19 +319,20 @@ def _tokenise(spec: DataSpec, directory: Path) -> None:
             ) from error
         for document, encoding in zip(group, encoded, strict=True):
             writers[spec.split_of(document)].add([*encoding.ids, *end], len(document.encode()))
-    meta = {
-        "spec": asdict(spec),
-        "vocabulary": vocabulary,
-        "tokenizer": tokenizer_hash(tokenizer),
-        "dtype": dtype.name,
-        "splits": {name: writer.close() for name, writer in writers.items()},
-    }
-    for name, split in meta["splits"].items():
+    splits = {name: writer.close() for name, writer in writers.items()}
+    for name, split in splits.items():
         if split["tokens"] == 0:
             raise PlannerError(
                 f"the corpus {spec.corpus!r} is too small: no document fell into the {name} split; "
                 "give more documents"
             )
+    meta = {
+        "spec": asdict(spec),
+        "vocabulary": vocabulary,
+        "tokenizer": tokenizer_hash(tokenizer),
+        "dtype": dtype.name,
+        "splits": splits,
+    }
     write_json(directory / "meta.json", meta)
 
 

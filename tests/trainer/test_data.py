@@ -171,6 +171,22 @@ def test_damaged_token_shards_are_refused(tmp_path: Path) -> None:
         split.window(0, 32)
 
 
+@pytest.mark.parametrize("change", ["{}", "[]", "null", '{"voc', "splits", "tokens", "dtype"])
+def test_damaged_descriptions_are_refused(change: str, dataset: Dataset, tmp_path: Path) -> None:
+    """A corpus whose meta.json is of another shape, or half of it, says what to delete."""
+    meta = json.loads((dataset.root / "meta.json").read_text())
+    if change == "splits":
+        del meta["splits"]["student"]
+    elif change == "tokens":
+        meta["splits"]["student"]["shards"][0]["tokens"] -= 1
+    elif change == "dtype":
+        meta["dtype"] = "words"
+    whole = json.dumps(meta) if change in meta or change == "tokens" else change
+    (tmp_path / "meta.json").write_text(whole)
+    with pytest.raises(StorageError, match=r"tokenised corpus at .*(damaged|cannot be read)"):
+        Dataset(tmp_path)
+
+
 def test_a_failed_tokenisation_leaves_nothing(tmp_path: Path) -> None:
     """A corpus too small for three splits is refused, and its cache holds no half-made data."""
     (tmp_path / "one.txt").write_text("a single short document")
