@@ -320,11 +320,15 @@ def _tokenise(spec: DataSpec, directory: Path) -> None:
         for document, encoding in zip(group, encoded, strict=True):
             writers[spec.split_of(document)].add([*encoding.ids, *end], len(document.encode()))
     splits = {name: writer.close() for name, writer in writers.items()}
+    documents = sum(writer.documents for writer in writers.values())
+    if documents == 0:
+        raise PlannerError(f"the corpus {spec.corpus!r} holds no text")
     for name, split in splits.items():
         if split["tokens"] == 0:
             raise PlannerError(
-                f"the corpus {spec.corpus!r} is too small: no document fell into the {name} split; "
-                "give more documents"
+                f"the corpus {spec.corpus!r} is too small: of its documents ({documents:,} read) "
+                f"none fell into the {name} split; give more documents (one file of text counts "
+                f"as several only beyond {corpora.LONG_FILE:,} characters)"
             )
     meta = {
         "spec": asdict(spec),
@@ -356,12 +360,13 @@ class _SplitWriter:
     def __init__(self, directory: Path, name: str, dtype: np.dtype[Any]) -> None:
         self.directory, self.name, self.dtype = directory, name, dtype
         self.shards: list[dict[str, Any]] = []
-        self.bytes = self.pending = 0
+        self.bytes = self.documents = self.pending = 0
         self.ids: list[NDArray[Any]] = []
 
     def add(self, ids: list[int], size: int) -> None:
         self.ids.append(np.asarray(ids, dtype=self.dtype))
         self.bytes += size
+        self.documents += 1
         self.pending += len(ids)
         if self.pending >= SHARD_TOKENS:
             self.flush()

