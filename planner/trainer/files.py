@@ -60,6 +60,27 @@ def read_json(path: Path, what: str) -> Any:
         raise StorageError(f"the {what} at {path} cannot be read: {error}") from error
 
 
+def read_object(path: Path, what: str, remedy: str, **kinds: type) -> dict[str, Any]:
+    """The JSON object at `path`, after seeing that its fields are there and of these `kinds`.
+
+    Raises `StorageError` with the `remedy` for anything else; an int passes for a float.
+    """
+    try:
+        found = read_json(path, what)
+    except StorageError as error:
+        raise StorageError(f"{error}; {remedy}") from error
+    if not isinstance(found, dict):
+        raise StorageError(f"the {what} at {path} is not one of ours: no JSON object; {remedy}")
+    for name, kind in kinds.items():
+        accepted = (int, float) if kind is float else kind
+        if name not in found or not isinstance(found[name], accepted):
+            raise StorageError(
+                f"the {what} at {path} is not one of ours: its {name!r} is "
+                f"{'wrong' if name in found else 'missing'}; {remedy}"
+            )
+    return found
+
+
 def write_directory(path: Path, fill: Callable[[Path], None]) -> None:
     """Make directory `path` in one step from what `fill` writes into a temporary one."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")

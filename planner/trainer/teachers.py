@@ -26,10 +26,11 @@ from planner.trainer.data import (
     tokenizer_hash,
 )
 from planner.trainer.engine import Engine, Machine, open_engine
-from planner.trainer.files import read_json
+from planner.trainer.files import StorageError
 from planner.trainer.loss import Dense, Full, Signal
 from planner.trainer.measure import Measures, evaluate
-from planner.trainer.model import FlopCount
+from planner.trainer.model import Config, FlopCount
+from planner.trainer.spec import RunSpec
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,15 @@ def origin(source: str) -> dict[str, Any] | None:
     directory = _own_directory(source)
     if directory is None:
         return None
-    state: dict[str, Any] = read_json(directory / checkpoint.STATE, "model")
+    state = checkpoint.about_model(directory)
+    try:
+        RunSpec.from_dict(state["spec"])
+        Config(**state["config"])
+    except (TypeError, KeyError) as error:
+        raise StorageError(
+            f"what is written about the model in {directory} is not ours ({error}); "
+            f"{checkpoint.again(directory)}"
+        ) from error
     return state
 
 
@@ -87,7 +96,11 @@ def tokenizer_of(source: str) -> Path:
 
 def _own_directory(source: str) -> Path | None:
     path = Path(source).expanduser()
-    found = (d for d in (path / "model", path) if (d / checkpoint.STATE).is_file())
+    files = (
+        checkpoint.STATE,
+        checkpoint.TENSORS,
+    )  # one alone is a damaged model, not a foreign one
+    found = (d for d in (path / "model", path) if any((d / file).is_file() for file in files))
     return next(found, None)
 
 
@@ -101,7 +114,10 @@ def load_teacher(source: str, dataset: Dataset, engine: Engine, context: int) ->
     if directory is not None:
         return _ours(source, directory, dataset, engine, context)
     if (Path(source).expanduser() / "checkpoints").is_dir():
-        raise PlannerError(f"the run at {source} has not finished; resume it first")
+        raise PlannerError(
+            f"the run at {source} has not finished, or its model was deleted; repeat the command "
+            "that trains it first"
+        )
     return _transformers(source, dataset, engine, context)
 
 
