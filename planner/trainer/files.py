@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from planner.errors import PlannerError
+from planner.files import clear_stale, temporary_name
 
 
 class StorageError(PlannerError):
@@ -33,7 +34,8 @@ def storage(what: str, path: Path) -> Iterator[None]:
 
 def write_file(path: Path, data: bytes) -> None:
     """Replace `path` by `data` in one step; a failure leaves the old file as it was."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    clear_stale(path.parent)
+    temporary = path.with_name(temporary_name(path.name))
     try:
         with temporary.open("wb") as file:
             file.write(data)
@@ -83,7 +85,8 @@ def read_object(path: Path, what: str, remedy: str, **kinds: type) -> dict[str, 
 
 def write_directory(path: Path, fill: Callable[[Path], None]) -> None:
     """Make directory `path` in one step from what `fill` writes into a temporary one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    clear_stale(path.parent)
+    temporary = path.with_name(temporary_name(path.name))
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         temporary.mkdir(parents=True)
