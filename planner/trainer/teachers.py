@@ -7,7 +7,7 @@ are made from hidden states, chunk by chunk, wherever its head is one plain matr
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,8 @@ from planner.trainer.spec import RunSpec
 
 @dataclass(frozen=True)
 class Teacher:
-    """A frozen model. `parameters` are non-embedding, `flops` and `law_flops` per token forward."""
+    """A frozen model. `parameters` are non-embedding, `flops` and `law_flops` per token forward
+    through sequences of the student's length."""
 
     name: str
     hash: str
@@ -128,12 +129,15 @@ def _ours(source: str, directory: Path, dataset: Dataset, engine: Engine, contex
         raise _other_tokenizer(source, "the corpus, vocabulary and --tokenizer it was trained with")
     if config.context < context:
         raise _too_short(source, config.context, context)
+    read = replace(
+        config, context=context
+    )  # it reads the student's sequences, however long its own
     return Teacher(
         source,
         digest([about["config"], about["checksum"]]),
         config.parameters,
-        config.flops,
-        config.law_flops,
+        read.flops,
+        read.law_flops,
         OwnHead(engine.place(model.requires_grad_(False))),
         config.vocabulary,
     )
