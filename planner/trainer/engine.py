@@ -29,7 +29,7 @@ class Machine:
 
     `microbatch` is sequences per device and backward pass (None: all of a device's share at once);
     `recompute` trades a second forward pass for activation memory; `peak` is the FLOP/s that MFU is
-    measured against where the accelerator is not in the catalogue.
+    measured against instead of the catalogue's.
     """
 
     device: str | None = None
