@@ -152,7 +152,11 @@ def summary(record: RunRecord, output: Path) -> str:
         f"FLOPs            {units.format_flops(bill.law + bill.teacher_law)} by the law's "
         f"convention, {units.format_flops(bill.exact + bill.teacher_exact)} counted",
         f"speed            {record.tokens_per_second:,.0f} tokens/s, "
-        + (f"MFU {record.mfu:.1%}" if record.mfu is not None else "MFU n/a (peak unknown: give it with --peak)"),
+        + (
+            f"MFU {record.mfu:.1%}"
+            if record.mfu is not None
+            else "MFU n/a (peak unknown: give it with --peak)"
+        ),
         f"calibration      ECE {measures['ece']:.4f} against the data",
     ]
     if record.teacher is not None:
