@@ -20,7 +20,7 @@ class Accelerator:
     """Peak of dense bfloat16 products (half the sparse figure of data sheets), and its source."""
 
     name: str
-    match: tuple[str, ...]  # all of these occur in the name that the driver reports
+    match: tuple[str, ...]  # all of these occur, as whole words, in the driver's name
     bf16_flops: float
     source: str
 
@@ -31,6 +31,9 @@ ACCELERATORS = (
     Accelerator("B200", ("B200",), 2.25e15, "NVIDIA HGX B200: 36 PFLOPS, 8 GPUs, with sparsity"),
     Accelerator(
         "GH200", ("GH200",), 989.4e12, "NVIDIA GH200 data sheet: 1,979 TFLOPS with sparsity"
+    ),
+    Accelerator(
+        "H200 NVL", ("H200 NVL",), 835.5e12, "NVIDIA H200 NVL data sheet: 1,671 with sparsity"
     ),
     Accelerator(
         "H200", ("H200",), 989.4e12, "NVIDIA H200 SXM data sheet: 1,979 TFLOPS with sparsity"
@@ -67,8 +70,18 @@ ACCELERATORS = (
 
 
 def lookup(device_name: str) -> Accelerator | None:
-    """The catalogue's entry for a device by the name its driver reports, or None."""
-    return next((a for a in ACCELERATORS if all(m in device_name for m in a.match)), None)
+    """The catalogue's entry for a device by the name its driver reports, or None.
+
+    A part of a device (``NVIDIA H100 80GB HBM3 MIG 1g.10gb``) and a slower namesake (``RTX 4090
+    Laptop GPU``, ``L40`` beside ``L4``) are not the device: no peak is better than a wrong one.
+    """
+    if any(_has(word, device_name) for word in ("MIG", "Laptop", "RTX 4090 D")):
+        return None
+    return next((a for a in ACCELERATORS if all(_has(m, device_name) for m in a.match)), None)
+
+
+def _has(words: str, name: str) -> bool:
+    return re.search(rf"(?<![A-Za-z0-9]){re.escape(words)}(?![A-Za-z0-9])", name) is not None
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
+import re
+import shutil
 import stat
+import sys
 import tempfile
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
@@ -54,7 +59,10 @@ def whole(path: str | Path) -> Iterator[IO[bytes]]:
     target = check_folder(path)
     try:
         mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o666 & ~_umask()
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        clear_stale(target.parent)
+        handle, name = tempfile.mkstemp(
+            dir=target.parent, prefix=f".{target.name}.", suffix=f".{_writer()}.tmp"
+        )
         try:
             with os.fdopen(handle, "wb") as file:
                 yield file
@@ -77,6 +85,52 @@ def write_whole(path: str | Path, content: bytes | str) -> None:
     """Put `content` at `path`; an existing file is replaced only by a complete one."""
     with whole(path) as file:
         file.write(content.encode("utf-8") if isinstance(content, str) else content)
+
+
+def temporary_name(name: str) -> str:
+    """What a file or folder is called while this process writes it, before it becomes `name`."""
+    return f".{name}.{_writer()}.tmp"
+
+
+def clear_stale(folder: Path) -> None:
+    """Remove what killed writers left half-written in a folder.
+
+    Only names that `temporary_name` and `whole` give, of processes of this machine that are gone.
+    """
+    if sys.platform == "win32":  # has no way to ask for a process without touching it
+        return
+    ours = re.compile(rf"\..+\.{re.escape(_host())}-(\d+)\.tmp")
+    with contextlib.suppress(OSError):  # clearing up must not fail a write
+        for path in folder.iterdir():
+            match = ours.fullmatch(path.name)
+            if match and not _alive(int(match[1])):
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
+
+
+def _writer() -> str:
+    return f"{_host()}-{os.getpid()}"
+
+
+@lru_cache(maxsize=1)
+def _host() -> str:
+    # a folder may be shared with machines and containers whose processes are not seen from here
+    node = re.sub(r"[^A-Za-z0-9-]", "-", platform.node())[:32]
+    with contextlib.suppress(OSError):
+        return f"{node}-{os.stat('/proc/self/ns/pid').st_ino}"
+    return node
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # it is someone else's
+        return True
+    return True
 
 
 def _umask() -> int:

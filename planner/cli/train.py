@@ -74,7 +74,7 @@ machine_options = _options(
     click.option("--recompute", is_flag=True, help="Recompute activations to save memory."),
     click.option("--checkpoint-every", type=int, metavar="STEPS"),
     click.option("--deterministic", is_flag=True, help="Deterministic kernels only."),
-    click.option("--peak", metavar="FLOPS", help="FLOP/s of a device not in the catalogue."),
+    click.option("--peak", metavar="FLOPS", help="Peak for MFU instead of the catalogue's."),
     click.option("--threads", type=click.IntRange(1), help="CPU threads."),
 )
 
@@ -152,7 +152,11 @@ def summary(record: RunRecord, output: Path) -> str:
         f"FLOPs            {units.format_flops(bill.law + bill.teacher_law)} by the law's "
         f"convention, {units.format_flops(bill.exact + bill.teacher_exact)} counted",
         f"speed            {record.tokens_per_second:,.0f} tokens/s, "
-        + (f"MFU {record.mfu:.1%}" if record.mfu is not None else "MFU n/a (peak unknown)"),
+        + (
+            f"MFU {record.mfu:.1%}"
+            if record.mfu is not None
+            else "MFU n/a (peak unknown: give it with --peak)"
+        ),
         f"calibration      ECE {measures['ece']:.4f} against the data",
     ]
     if record.teacher is not None:

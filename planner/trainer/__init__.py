@@ -2,7 +2,7 @@
 
 Modules, in the order in which a run meets them: `spec` (what is asked), `corpora` and `data` (text
 to token shards), `model`, `optim`, `teachers`, `logits` (stored teacher distributions), `loss`,
-`engine` (devices), `train` (the loop), `checkpoint`, `record`, `measure`; `hardware` and
+`engine` (devices), `checks`, `train` (the loop), `checkpoint`, `record`, `measure`; `hardware` and
 `capacity_gap` stand alone. Importing the package itself does not import PyTorch.
 """
 

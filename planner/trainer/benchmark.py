@@ -22,7 +22,7 @@ WARM_STEPS = 3  # compilation, caches, allocator
 class Speed:
     """One kind of work, per device. FLOPs are counted with causal attention.
 
-    `utilisation` is the share of the accelerator's peak, None where it is not in the catalogue;
+    `utilisation` is the share of the accelerator's peak, None where that is unknown;
     `of_matmul` the share of the measured matrix product; `law_flops` what the law's convention
     charges per second: a budget divided by it is time.
     """

@@ -20,10 +20,11 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from planner.trainer.files import (
     StorageError,
     checksum,
-    read_json,
+    read_object,
     storage,
     verify,
     write_directory,
+    write_file,
     write_json,
 )
 from planner.trainer.model import Config, Decoder
@@ -31,6 +32,7 @@ from planner.trainer.model import Config, Decoder
 KEEP = 2  # checkpoints of a run that stay on disk
 TENSORS, STATE = "tensors.safetensors", "state.json"
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")
+ABOUT = {"config": dict, "tokenizer": str, "spec": dict, "checksum": str}
 
 
 def gather(model: Decoder, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -82,7 +84,13 @@ def save(directory: Path, step: int, tensors: dict[str, Tensor], state: dict[str
 def load(directory: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     """The newest checkpoint as (tensors, state), or None where there is none."""
     found = _all(directory)
-    return _read(found[-1]) if found else None
+    if not found:
+        return None
+    remedy = (
+        f"delete {found[-1]} to go on from what is left by the same command, or restore it from a "
+        "copy"
+    )
+    return _read(found[-1], "checkpoint", remedy, step=int, seconds=float)
 
 
 def save_model(
@@ -92,13 +100,20 @@ def save_model(
     tensors: dict[str, Tensor],
     tokenizer: Any,
 ) -> None:
-    """Write the finished model: parameters, `Config`, tokenizer, and what it was trained on."""
+    """Write the finished model: parameters, `Config`, tokenizer, and what it was trained on.
+
+    A model that is there already is as good, and is left alone; a damaged one is refused.
+    """
+    if directory.exists():
+        _read(directory, "model", again(directory), **ABOUT)
+        return
     weights = {name: value for name, value in tensors.items() if name.startswith("model.")}
     state = {"config": asdict(model.config), **about}
 
     def fill(path: Path) -> None:
         _write(path, weights, state)
-        tokenizer.save(str(path / "tokenizer.json"))
+        # the library's own `save` answers a full disk with a bare Exception
+        write_file(path / "tokenizer.json", tokenizer.to_str(pretty=True).encode())
 
     with storage("the model", directory):
         write_directory(directory, fill)
@@ -106,13 +121,32 @@ def save_model(
 
 def load_model(directory: Path, compute: torch.dtype) -> tuple[Decoder, dict[str, Any]]:
     """A finished model and what its run wrote about it."""
-    tensors, state = _read(directory)
-    with torch.device("meta"):
-        model = Decoder(Config(**state["config"]), compute)
-    model = model.to_empty(device="cpu")
-    model.reset_tables()
-    scatter(tensors, model)
+    tensors, state = _read(directory, "model", again(directory), **ABOUT)
+    try:
+        with torch.device("meta"):
+            model = Decoder(Config(**state["config"]), compute)
+        model = model.to_empty(device="cpu")
+        model.reset_tables()
+        scatter(tensors, model)
+    except (TypeError, KeyError, RuntimeError) as error:
+        raise StorageError(
+            f"the model in {directory} is not of the shape that its {STATE} says ({error}); "
+            f"{again(directory)}"
+        ) from error
     return model, state
+
+
+def about_model(directory: Path) -> dict[str, Any]:
+    """What its run wrote about a finished model, without reading the model."""
+    return read_object(directory / STATE, "model", again(directory), **ABOUT)
+
+
+def again(directory: Path) -> str:
+    """How a finished model that is damaged is made once more."""
+    return (
+        f"delete {directory} and repeat the command that trained it, which makes it again from "
+        "the run's newest checkpoint, or restore it from a copy"
+    )
 
 
 def _all(directory: Path) -> list[Path]:
@@ -127,10 +161,12 @@ def _write(path: Path, tensors: dict[str, Tensor], state: dict[str, Any]) -> Non
     write_json(path / STATE, {**state, "checksum": checksum(path / TENSORS)})
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    state = read_json(path / STATE, "checkpoint")
-    remedy = f"delete {path} to go on from what is left, or restore it from a copy"
-    if not isinstance(state, dict) or "checksum" not in state:
-        raise StorageError(f"{path / STATE} is not the state of a checkpoint; {remedy}")
-    verify(path / TENSORS, state["checksum"], "checkpoint", remedy)
-    return load_file(path / TENSORS), state
+def _read(
+    path: Path, what: str, remedy: str, **kinds: type
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    state = read_object(path / STATE, what, remedy, **{"checksum": str, **kinds})
+    verify(path / TENSORS, state["checksum"], what, remedy)
+    try:
+        return load_file(path / TENSORS), state
+    except SafetensorError as error:
+        raise StorageError(f"{what} {path / TENSORS} cannot be read: {error}; {remedy}") from error

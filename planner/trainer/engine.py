@@ -29,7 +29,7 @@ class Machine:
 
     `microbatch` is sequences per device and backward pass (None: all of a device's share at once);
     `recompute` trades a second forward pass for activation memory; `peak` is the FLOP/s that MFU is
-    measured against where the accelerator is not in the catalogue.
+    measured against instead of the catalogue's.
     """
 
     device: str | None = None
@@ -131,29 +131,64 @@ class Engine:
             return host.pin_memory().to(self.device, non_blocking=True)
         return host.to(self.device)
 
+    def reset_peak_memory(self) -> None:
+        """Forget the most memory held so far: an earlier run in this process may have held more."""
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+
     def peak_memory(self) -> int | None:
-        """Most bytes of GPU memory held at once; None on a CPU."""
+        """Most bytes of GPU memory held at once since the last reset; None on a CPU."""
         return torch.cuda.max_memory_allocated(self.device) if self.device.type == "cuda" else None
 
 
 @contextmanager
 def open_engine(machine: Machine) -> Iterator[Engine]:
-    """An engine, inside the process group if `torchrun` started this process."""
+    """An engine, inside the process group if `torchrun` started this process.
+
+    Running out of memory inside is a `PlannerError` that names the options which need less.
+    """
     engine = Engine(machine)
+    engine.reset_peak_memory()
     if machine.compile:
         torch.compiler.reset()  # else the models of earlier runs use up the limit of recompilations
     if engine.world > 1 and not dist.is_initialized():
         # one group as long as the process lives: a second would meet the first one's keys
         dist.init_process_group("nccl" if engine.device.type == "cuda" else "gloo")
         atexit.register(dist.destroy_process_group)
-    yield engine
+    try:
+        yield engine
+    except (MemoryError, RuntimeError) as error:
+        if not _out_of_memory(error):
+            raise
+        raise PlannerError(_less_memory(engine)) from error
 
 
-def unwrap(model: nn.Module) -> Decoder:
-    """The decoder inside a wrapper."""
-    inner = model.module if isinstance(model, DistributedDataParallel) else model
-    assert isinstance(inner, Decoder)
-    return inner
+MEMORY_SIGNS = (
+    "out of memory", "not enough memory", "can't allocate memory", "STATUS_ALLOC_FAILED"
+)  # fmt: skip
+"""What PyTorch's errors say that are not of its own kind for this: CPU allocators, cuBLAS."""
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return any(sign in str(error) for sign in MEMORY_SIGNS)
+
+
+def _less_memory(engine: Engine) -> str:
+    """What to change, of what is not changed yet; all but the last leaves the run the same run."""
+    machine = engine.machine
+    advice = {
+        "fewer sequences at a time (--microbatch 1)": machine.microbatch != 1,
+        "--recompute": not machine.recompute,
+        "--parallel fsdp": engine.world > 1 and machine.parallel != "fsdp",
+        "a smaller model or a shorter --context": True,
+    }
+    return (
+        f"{engine.device} ran out of memory; try {', '.join(a for a, ok in advice.items() if ok)}. "
+        "Nothing already written was lost: with the same model the run goes on from its newest "
+        "checkpoint"
+    )
 
 
 def _precision(precision: Precision, device: torch.device) -> torch.dtype:

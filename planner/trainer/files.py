@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from planner.errors import PlannerError
+from planner.files import clear_stale, temporary_name
 
 
 class StorageError(PlannerError):
@@ -33,7 +34,8 @@ def storage(what: str, path: Path) -> Iterator[None]:
 
 def write_file(path: Path, data: bytes) -> None:
     """Replace `path` by `data` in one step; a failure leaves the old file as it was."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    clear_stale(path.parent)
+    temporary = path.with_name(temporary_name(path.name))
     try:
         with temporary.open("wb") as file:
             file.write(data)
@@ -60,9 +62,31 @@ def read_json(path: Path, what: str) -> Any:
         raise StorageError(f"the {what} at {path} cannot be read: {error}") from error
 
 
+def read_object(path: Path, what: str, remedy: str, **kinds: type) -> dict[str, Any]:
+    """The JSON object at `path`, after seeing that its fields are there and of these `kinds`.
+
+    Raises `StorageError` with the `remedy` for anything else; an int passes for a float.
+    """
+    try:
+        found = read_json(path, what)
+    except StorageError as error:
+        raise StorageError(f"{error}; {remedy}") from error
+    if not isinstance(found, dict):
+        raise StorageError(f"the {what} at {path} is not one of ours: no JSON object; {remedy}")
+    for name, kind in kinds.items():
+        accepted = (int, float) if kind is float else kind
+        if name not in found or not isinstance(found[name], accepted):
+            raise StorageError(
+                f"the {what} at {path} is not one of ours: its {name!r} is "
+                f"{'wrong' if name in found else 'missing'}; {remedy}"
+            )
+    return found
+
+
 def write_directory(path: Path, fill: Callable[[Path], None]) -> None:
     """Make directory `path` in one step from what `fill` writes into a temporary one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    clear_stale(path.parent)
+    temporary = path.with_name(temporary_name(path.name))
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         temporary.mkdir(parents=True)

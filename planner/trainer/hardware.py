@@ -22,17 +22,19 @@ class Peak:
     reference: str
 
 
-def peak_of(device: torch.device, measured: float | None = None) -> Peak:
-    """The catalogue's peak of a device, else the `measured` one, else "unknown"."""
+def peak_of(device: torch.device, given: float | None = None) -> Peak:
+    """The peak `given`, else the catalogue's for a device, else "unknown"."""
+    if given is not None:
+        return Peak(given, "given with --peak")
+    if device.type != "cuda":
+        return Peak(None, "unknown")
     import torch
 
-    if device.type == "cuda":
-        found = lookup(torch.cuda.get_device_name(device))
-        if found is not None:
-            return Peak(found.bf16_flops, f"{found.name}, dense bf16 ({found.source})")
-    if measured is not None:
-        return Peak(measured, "measured matrix product of this machine")
-    return Peak(None, "unknown")
+    name = torch.cuda.get_device_name(device)
+    found = lookup(name)
+    if found is None:
+        return Peak(None, f"unknown for {name}; give it with --peak")
+    return Peak(found.bf16_flops, f"{found.name}, dense bf16 ({found.source})")
 
 
 def utilisation(flops_per_second: float, peak: Peak) -> float | None:

@@ -15,7 +15,7 @@ import torch
 
 from planner.errors import require
 from planner.trainer.engine import Engine
-from planner.trainer.files import storage, write_file
+from planner.trainer.files import StorageError, storage, write_file
 from planner.trainer.hardware import device_name
 
 
@@ -69,7 +69,9 @@ class Log:
     def truncate(self, step: int) -> None:
         """Keep what was written before update `step`; the last line may have been cut short."""
         kept = [
-            line for line in _lines(self.path) if line["event"] != "step" or line["step"] < step
+            line
+            for line in _lines(self.path)
+            if line["event"] != "end" and (line["event"] != "step" or line["step"] < step)
         ]
         text = "".join(json.dumps(line) + "\n" for line in kept)
         with storage("the run's log", self.path):
@@ -88,9 +90,23 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
     if path.exists():
-        for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
-            if line.endswith("\n"):
-                yield json.loads(line)
+        for number, line in enumerate(path.read_bytes().splitlines(keepends=True), 1):
+            if line.endswith(b"\n"):
+                yield _line(path, number, line)
+
+
+def _line(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(line)
+    except ValueError as error:
+        found = error
+    known = isinstance(found, dict) and isinstance(found.get("event"), str)
+    if not known or (found["event"] == "step" and not isinstance(found.get("step"), int)):
+        raise StorageError(
+            f"line {number} of the run's log {path} is damaged; delete that line, or the file, to "
+            "go on without what it says"
+        )
+    return found  # type: ignore[no-any-return]
 
 
 def environment(engine: Engine) -> dict[str, Any]:

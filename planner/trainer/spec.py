@@ -9,7 +9,7 @@ from typing import Any
 
 from planner.errors import PlannerError
 from planner.trainer.data import SPLITS, DataSpec
-from planner.trainer.files import StorageError, read_json
+from planner.trainer.files import StorageError, read_object
 from planner.trainer.loss import Objective
 from planner.trainer.model import Config
 from planner.trainer.optim import Hyper
@@ -154,11 +154,25 @@ class RunRecord:
 
 
 def read_record(out_dir: Path) -> RunRecord | None:
-    """The record of a finished run, or None where there is none yet."""
+    """The record of a finished run, or None where there is none, or no model, yet.
+
+    A model that was deleted, because it was damaged, leaves the run unfinished: it is made again.
+    """
     path = out_dir / "record.json"
-    if not path.exists():
+    if not (path.exists() and (out_dir / "model").is_dir()):
         return None
+    remedy = f"delete {path} and run the same command again, which writes it anew"
+    kinds = {
+        "spec": dict, "flops": dict, "measures": dict, "environment": dict,
+        "steps": int, "tokens": int, "parameters": int, "seconds": float,
+        "tokens_per_second": float, "train_cross_entropy": float,
+    }  # fmt: skip
+    found = read_object(path, "run record", remedy, **kinds)
     try:
-        return RunRecord.from_dict(read_json(path, "run record"))
+        if not isinstance(found["measures"]["cross_entropy"], float):
+            raise TypeError("its cross-entropy is no number")
+        return RunRecord.from_dict(found)
     except (TypeError, KeyError) as error:
-        raise StorageError(f"the run record at {path} is not one of ours: {error}") from error
+        raise StorageError(
+            f"the run record at {path} is not one of ours: {error}; {remedy}"
+        ) from error

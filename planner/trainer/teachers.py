@@ -7,7 +7,7 @@ are made from hidden states, chunk by chunk, wherever its head is one plain matr
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +26,17 @@ from planner.trainer.data import (
     tokenizer_hash,
 )
 from planner.trainer.engine import Engine, Machine, open_engine
-from planner.trainer.files import read_json
+from planner.trainer.files import StorageError
 from planner.trainer.loss import Dense, Full, Signal
 from planner.trainer.measure import Measures, evaluate
-from planner.trainer.model import FlopCount
+from planner.trainer.model import Config, FlopCount
+from planner.trainer.spec import RunSpec
 
 
 @dataclass(frozen=True)
 class Teacher:
-    """A frozen model. `parameters` are non-embedding, `flops` and `law_flops` per token forward."""
+    """A frozen model. `parameters` are non-embedding, `flops` and `law_flops` per token forward
+    through sequences of the student's length."""
 
     name: str
     hash: str
@@ -74,7 +76,15 @@ def origin(source: str) -> dict[str, Any] | None:
     directory = _own_directory(source)
     if directory is None:
         return None
-    state: dict[str, Any] = read_json(directory / checkpoint.STATE, "model")
+    state = checkpoint.about_model(directory)
+    try:
+        RunSpec.from_dict(state["spec"])
+        Config(**state["config"])
+    except (TypeError, KeyError) as error:
+        raise StorageError(
+            f"what is written about the model in {directory} is not ours ({error}); "
+            f"{checkpoint.again(directory)}"
+        ) from error
     return state
 
 
@@ -87,7 +97,11 @@ def tokenizer_of(source: str) -> Path:
 
 def _own_directory(source: str) -> Path | None:
     path = Path(source).expanduser()
-    found = (d for d in (path / "model", path) if (d / checkpoint.STATE).is_file())
+    files = (
+        checkpoint.STATE,
+        checkpoint.TENSORS,
+    )  # one alone is a damaged model, not a foreign one
+    found = (d for d in (path / "model", path) if any((d / file).is_file() for file in files))
     return next(found, None)
 
 
@@ -101,7 +115,10 @@ def load_teacher(source: str, dataset: Dataset, engine: Engine, context: int) ->
     if directory is not None:
         return _ours(source, directory, dataset, engine, context)
     if (Path(source).expanduser() / "checkpoints").is_dir():
-        raise PlannerError(f"the run at {source} has not finished; resume it first")
+        raise PlannerError(
+            f"the run at {source} has not finished, or its model was deleted; repeat the command "
+            "that trains it first"
+        )
     return _transformers(source, dataset, engine, context)
 
 
@@ -112,12 +129,15 @@ def _ours(source: str, directory: Path, dataset: Dataset, engine: Engine, contex
         raise _other_tokenizer(source, "the corpus, vocabulary and --tokenizer it was trained with")
     if config.context < context:
         raise _too_short(source, config.context, context)
+    read = replace(
+        config, context=context
+    )  # it reads the student's sequences, however long its own
     return Teacher(
         source,
         digest([about["config"], about["checksum"]]),
         config.parameters,
-        config.flops,
-        config.law_flops,
+        read.flops,
+        read.law_flops,
         OwnHead(engine.place(model.requires_grad_(False))),
         config.vocabulary,
     )

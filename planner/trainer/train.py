@@ -6,7 +6,7 @@ A run lives in a directory::
     log.jsonl      one line per update, and what surrounded them
     checkpoints/   complete states, the newest two
     model/         the finished model, which `load_teacher` reads
-    record.json    the `RunRecord`, written last: a directory that has one is finished
+    record.json    the `RunRecord`, written last: a directory with it and `model/` is finished
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ from torch.distributed.tensor import DTensor
 
 from planner.errors import PlannerError
 from planner.trainer import checkpoint, measure, record
+from planner.trainer.checks import check_batch, check_data, claim, held_by
 from planner.trainer.clock import Clock
-from planner.trainer.data import Dataset, Sampler, prepare, require_windows
+from planner.trainer.data import Dataset, Sampler, prepare
 from planner.trainer.engine import Engine, Machine, open_engine
-from planner.trainer.files import StorageError, read_json, storage, write_json
+from planner.trainer.files import StorageError, storage, write_json
 from planner.trainer.hardware import Peak, peak_of, utilisation
 from planner.trainer.logits import StoredLogits, key_of
 from planner.trainer.loss import TERMS, LinearLoss, Signal
@@ -54,7 +55,7 @@ def train(
     checkpoint with exactly the updates it would have made. Raises `PlannerError` for whatever the
     caller can mend, before any training wherever that is possible.
     """
-    _claim(spec, out_dir)
+    claim(spec, out_dir)
     finished = read_record(out_dir)
     if finished is not None:
         return finished
@@ -63,21 +64,6 @@ def train(
         result = run.finish()
         engine.wait()
         return result
-
-
-def _claim(spec: RunSpec, out_dir: Path) -> None:
-    """Refuse a directory that holds another run."""
-    path = out_dir / "spec.json"
-    if path.exists():
-        held = read_json(path, "run specification")["spec"]
-        differing = sorted(
-            name for name, value in spec.to_dict().items() if held.get(name) != value
-        )
-        if differing:
-            raise StorageError(
-                f"{out_dir} holds another run (its {', '.join(differing)} differ); choose another "
-                "directory, or the same options to go on with it"
-            )
 
 
 @dataclass
@@ -111,11 +97,11 @@ class _Run:
         sinks: Sequence[record.Sink],
     ) -> _Run:
         """Load everything, refuse what cannot work, and restore the newest checkpoint."""
-        _check_batch(spec, engine)
+        check_batch(spec, engine)
         with storage("the run", out_dir):
             out_dir.mkdir(parents=True, exist_ok=True)
         dataset = prepare(spec.data, cache)
-        windows = _check_data(spec, dataset)
+        windows = check_data(spec, dataset)
         teacher = None
         if spec.teacher is not None:
             teacher = load_teacher(spec.teacher, dataset, engine, spec.model.context)
@@ -156,8 +142,8 @@ class _Run:
         }
         path = self.out_dir / "spec.json"
         if path.exists():
-            held = read_json(path, "run specification")
-            changed = [name for name in ("dataset", "teacher") if held[name] != identity[name]]
+            held = held_by(path)
+            changed = [name for name in ("dataset", "teacher") if held.get(name) != identity[name]]
             if changed:
                 raise StorageError(
                     f"the {' and the '.join(changed)} of the run in {self.out_dir} changed since "
@@ -369,37 +355,3 @@ class _Run:
             dataset=self.dataset.split(spec.split).hash,
             teacher=about,
         )
-
-
-def _check_batch(spec: RunSpec, engine: Engine) -> None:
-    share, rest = divmod(spec.hyper.batch, engine.world)
-    if rest:
-        raise PlannerError(
-            f"a batch of {spec.hyper.batch} sequences cannot be shared by {engine.world} "
-            "processes; choose a multiple"
-        )
-    microbatch = engine.machine.microbatch
-    if microbatch is not None and share % microbatch:
-        raise PlannerError(
-            f"{share} sequences per device cannot be cut into microbatches of {microbatch}; "
-            "choose a divisor"
-        )
-
-
-def _check_data(spec: RunSpec, dataset: Dataset) -> int:
-    """The sequences of the run's split, after refusing a wrong vocabulary and too many repeats."""
-    if spec.model.vocabulary != dataset.vocabulary:
-        raise PlannerError(
-            f"the model has a vocabulary of {spec.model.vocabulary:,} and the data's tokenizer "
-            f"{dataset.vocabulary:,}; give them the same size"
-        )
-    split = dataset.split(spec.split)
-    windows = require_windows(split, spec.model.context)
-    epochs = spec.steps * spec.hyper.batch / windows
-    if epochs > spec.hyper.max_epochs:
-        raise PlannerError(
-            f"{spec.tokens:,} tokens would repeat the {spec.split} split ({split.tokens:,} tokens) "
-            f"{epochs:.1f} times and the laws are about fresh data; use a larger corpus, fewer "
-            "tokens, or raise --max-epochs knowingly"
-        )
-    return windows

@@ -59,7 +59,7 @@ def _probe(task: Task) -> dict[str, Any]:
     with open_engine(Machine(**task["machine"])) as engine:
         found["device"] = device_name(engine.device)
         found["matmul"] = probe_matmul(engine.device, engine.dtype, 0.3)
-        found["peak"] = peak_of(engine.device).flops
+        found["peak"] = peak_of(engine.device, engine.machine.peak).flops
         for shape in task["models"]:
             config = Config(**shape)
             step = training_step(config, task["batch"], engine)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import resource
 import shutil
 from collections.abc import Iterator
@@ -11,11 +13,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from planner.errors import PlannerError
 from planner.trainer import checkpoint
-from planner.trainer.engine import Machine
+from planner.trainer.data import Dataset
+from planner.trainer.engine import Engine, Machine
 from planner.trainer.files import StorageError, write_file
 from planner.trainer.model import build
 from planner.trainer.optim import Hyper, make_optimizer
+from planner.trainer.record import read_log
+from planner.trainer.teachers import load_teacher
 from planner.trainer.train import train
 from tests.trainer.conftest import config, supervised
 
@@ -101,10 +107,10 @@ def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
     """When a checkpoint does not fit, the error says so and the earlier one is still good."""
     model = build(config(2), 0)
     tensors = checkpoint.gather(model, make_optimizer(model, Hyper()))
-    checkpoint.save(tmp_path, 1, tensors, {})
+    checkpoint.save(tmp_path, 1, tensors, {"seconds": 0.0})
     before = contents(tmp_path)
     with full_disk(20_000), pytest.raises(StorageError, match="cannot write a checkpoint"):
-        checkpoint.save(tmp_path, 2, tensors, {})
+        checkpoint.save(tmp_path, 2, tensors, {"seconds": 0.0})
     assert contents(tmp_path) == before
     assert [path.name for path in tmp_path.iterdir()] == ["step-000000001"]
     found = checkpoint.load(tmp_path)
@@ -138,3 +144,90 @@ def test_a_wrong_path_is_refused_before_any_work(tmp_path: Path, cache: Path) ->
     with pytest.raises(StorageError, match="cannot write the run to"):
         train(supervised(), tmp_path / "file" / "run", cache=cache)
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def damage_tensors(path: Path) -> None:
+    data = path.read_bytes()
+    path.write_bytes(data[:-7] + bytes([data[-7] ^ 1]) + data[-6:])
+
+
+@pytest.mark.parametrize("damage", ["flipped", "no state", "no tensors", "{}", "[]", "no config"])
+def test_the_remedy_for_a_damaged_model_works(
+    damage: str, tmp_path: Path, cache: Path, dataset: Dataset, engine: Engine
+) -> None:
+    """A damaged teacher is refused; doing what the message says makes it again bit for bit."""
+    out, spec = tmp_path / "teacher", supervised(8, split="teacher")
+    expected = train(spec, out, Machine(device="cpu", checkpoint_every=3), cache=cache)
+    model = out / "model"
+    whole = (model / checkpoint.TENSORS).read_bytes()
+    match damage:
+        case "flipped":
+            damage_tensors(model / checkpoint.TENSORS)
+        case "no state":
+            (model / checkpoint.STATE).unlink()
+        case "no tensors":
+            (model / checkpoint.TENSORS).unlink()
+        case "no config":
+            state = json.loads((model / checkpoint.STATE).read_text())
+            (model / checkpoint.STATE).write_text(json.dumps({**state, "config": {"layers": 1}}))
+        case text:
+            (model / checkpoint.STATE).write_text(text)
+    before = contents(out)
+    with pytest.raises(StorageError) as refused:
+        load_teacher(str(out), dataset, engine, 32)
+    assert contents(out) == before
+    found = re.search(r"delete (\S+) and repeat the command that trained it", str(refused.value))
+    assert found is not None
+    assert found[1] == str(model)
+    shutil.rmtree(found[1])
+    with pytest.raises(PlannerError, match="repeat the command that trains it"):
+        load_teacher(str(out), dataset, engine, 32)
+    result = train(spec, out, Machine(device="cpu"), cache=cache)
+    assert result.measures == expected.measures
+    assert (model / checkpoint.TENSORS).read_bytes() == whole
+    load_teacher(str(out), dataset, engine, 32)
+    events = [line["event"] for line in read_log(out / "log.jsonl")]
+    assert events.count("end") == 1
+
+
+def test_a_damaged_model_is_not_taken_for_a_new_one(tmp_path: Path, cache: Path) -> None:
+    """A run that ends beside a damaged model says so instead of reporting that as its own."""
+    train(supervised(8), tmp_path, Machine(device="cpu", checkpoint_every=3), cache=cache)
+    (tmp_path / "record.json").unlink()
+    damage_tensors(tmp_path / "model" / checkpoint.TENSORS)
+    with pytest.raises(StorageError, match="repeat the command"):
+        train(supervised(8), tmp_path, cache=cache)
+    assert not (tmp_path / "record.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        *((file, text) for file in ("record.json", "spec.json") for text in ("{}", "[]", "{", "1")),
+        ("record.json", '{"measures": {}}'),
+        ("record.json", '{"measures": 3}'),
+        ("spec.json", '{"spec": 1, "dataset": "a"}'),
+        ("checkpoints/step-000000006/state.json", '{"step": 6}'),
+        ("checkpoints/step-000000006/state.json", '{"step": "six", "seconds": 0}'),
+        ("log.jsonl", '{"event": "step"}\n'),
+        ("log.jsonl", "[]\n"),
+        ("log.jsonl", "{\n"),
+    ],
+)
+def test_damaged_json_is_a_sentence(file: str, content: str, tmp_path: Path, cache: Path) -> None:
+    """Whatever a file of a run holds, the answer names it and says what to do, which works."""
+    spec = supervised(8)
+    expected = train(spec, tmp_path, Machine(device="cpu", checkpoint_every=3), cache=cache)
+    path = tmp_path / file
+    if file.startswith(("checkpoints", "log")):
+        (tmp_path / "record.json").unlink()
+    if file.startswith("checkpoints"):
+        content = json.dumps({**json.loads(path.read_text()), **json.loads(content)})
+        content = content if '"six"' in content else content.replace('"seconds"', '"minutes"')
+    path.write_text(content)
+    with pytest.raises(StorageError, match=re.escape(str(path))) as refused:
+        train(spec, tmp_path, cache=cache)
+    assert path.read_text() == content
+    assert "delete" in str(refused.value)
+    shutil.rmtree(path.parent) if file.startswith("checkpoints") else path.unlink()
+    assert train(spec, tmp_path, cache=cache).measures == expected.measures

@@ -19,6 +19,7 @@ from planner.trainer.hardware import ACCELERATORS, Peak, lookup, peak_of, probe_
         ("NVIDIA H100 80GB HBM3", 989.4e12),
         ("NVIDIA H100 PCIe", 756.5e12),
         ("NVIDIA H200", 989.4e12),
+        ("NVIDIA H200 NVL", 835.5e12),
         ("NVIDIA GH200 480GB", 989.4e12),
         ("NVIDIA GB200", 2.5e15),
         ("NVIDIA B200", 2.25e15),
@@ -35,6 +36,33 @@ def test_accelerators_are_known_by_their_drivers_names(name: str, flops: float) 
     assert found is not None
     assert found.bf16_flops == flops
     assert found.source
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "NVIDIA H100 80GB HBM3 MIG 1g.10gb",
+        "NVIDIA A100-SXM4-80GB MIG 3g.40gb",
+        "NVIDIA L40",
+        "NVIDIA RTX A1000",
+        "NVIDIA GeForce RTX 4090 Laptop GPU",
+        "NVIDIA GeForce RTX 4090 D",
+    ],
+)
+def test_parts_and_namesakes_have_no_peak(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Part of a device, or another that shares some of its name, gets no utilisation but advice."""
+    assert lookup(name) is None
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: name)
+    peak = peak_of(torch.device("cuda", 0))
+    assert peak.flops is None
+    assert "--peak" in peak.reference
+
+
+def test_a_given_peak_overrides_the_catalogue(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The user's own figure counts for a known device too, and is said to be theirs."""
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA H100 80GB HBM3")
+    assert peak_of(torch.device("cuda", 0)).flops == 989.4e12
+    assert peak_of(torch.device("cuda", 0), 8e14) == Peak(8e14, "given with --peak")
 
 
 def test_unknown_devices_have_no_utilisation() -> None:

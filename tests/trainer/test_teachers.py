@@ -113,6 +113,32 @@ def test_a_teacher_that_cannot_be_used_is_refused(
         load_teacher(str(tmp_path / "nowhere"), dataset, engine, 32)
 
 
+def test_teachers_are_charged_for_the_students_sequences(
+    transformers: Any,
+    dataset: Dataset,
+    engine: Engine,
+    cache: Path,
+    teacher_run: Path,
+    tmp_path: Path,
+) -> None:
+    """Attention over 16 tokens costs a teacher of context 32 what 16 tokens cost, ours or not."""
+    long, short = (load_teacher(str(teacher_run), dataset, engine, c) for c in (32, 16))
+    assert short.flops == config(2, context=16).flops
+    assert short.flops.attention == long.flops.attention / 2
+    expected = config(2, context=16).law_flops
+    assert short.law_flops(short.parameters) == expected(short.parameters)
+    assert short.law_flops(short.parameters) < long.law_flops(long.parameters)
+    path = saved(transformers, dataset, tmp_path / "model", "llama")
+    long, short = (load_teacher(str(path), dataset, engine, c) for c in (32, 16))
+    assert short.flops.attention == long.flops.attention / 2
+
+    spec = replace(
+        supervised(2), model=config(1, context=16), objective=Objective(), teacher=str(teacher_run)
+    )
+    bill = train(spec, tmp_path / "run", Machine(device="cpu"), cache=cache).flops
+    assert bill.teacher_exact == config(2, context=16).flops.dense * spec.tokens
+
+
 def test_an_unfinished_run_is_no_teacher(dataset: Dataset, engine: Engine, tmp_path: Path) -> None:
     """A run without a finished model asks to be resumed."""
     (tmp_path / "checkpoints").mkdir()

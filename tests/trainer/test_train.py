@@ -8,22 +8,24 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from planner.errors import PlannerError
 from planner.trainer import checkpoint
-from planner.trainer.engine import Machine
+from planner.trainer.engine import Machine, open_engine
 from planner.trainer.files import StorageError
 from planner.trainer.loss import Objective
 from planner.trainer.record import read_log
 from planner.trainer.spec import RunRecord, RunSpec, read_record
-from planner.trainer.train import train
+from planner.trainer.train import _Run, train
 from tests.trainer.conftest import DATA, HYPER, config, supervised
 
 ROOT = Path(__file__).parents[2]
@@ -112,8 +114,7 @@ def test_killed_at_any_step_and_resumed_bit_for_bit(
     result = train(spec, cut, MACHINE, cache=cache)
     assert steps(cut) == steps(whole)
     assert result.measures == expected.measures
-    tensors, _ = checkpoint._read(whole / "model")
-    again, _ = checkpoint._read(cut / "model")
+    tensors, again = (load_file(out / "model" / checkpoint.TENSORS) for out in (whole, cut))
     assert all(torch.equal(tensors[name], again[name]) for name in tensors)
 
 
@@ -194,7 +195,7 @@ STORED = """
 import json, sys
 from pathlib import Path
 import torch
-from planner.trainer.engine import Machine
+from planner.trainer.engine import Machine, open_engine
 from planner.trainer.logits import store_logits
 from planner.trainer.spec import RunSpec
 from planner.trainer.train import train
@@ -227,6 +228,72 @@ def test_logits_are_stored_and_used_under_torchrun(
     result = read_record(tmp_path / "run")
     assert result is not None
     assert result.environment["processes"] == 2
+
+
+def ask_too_much() -> None:
+    torch.empty(1 << 60)
+
+
+def raise_gpu_error() -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+
+def raise_cublas_error() -> None:
+    raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")
+
+
+def ask_numpy_too_much() -> None:
+    np.empty(1 << 50)
+
+
+@pytest.mark.parametrize(
+    "fail", [ask_too_much, raise_gpu_error, raise_cublas_error, ask_numpy_too_much]
+)
+def test_out_of_memory_names_the_options_and_loses_nothing(
+    fail: Callable[[], None], tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sentence with --microbatch and --recompute, and with them the run goes on to its end."""
+    whole, out = tmp_path / "whole", tmp_path / "run"
+    train(supervised(8), whole, MACHINE, cache=cache)
+    update = _Run._update
+
+    def failing(run: _Run) -> Any:
+        if run.step == 5:
+            fail()
+        return update(run)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_Run, "_update", failing)
+        with pytest.raises(PlannerError, match=r"memory; try .*--microbatch 1.*--recompute"):
+            train(supervised(8), out, MACHINE, cache=cache)
+    assert [path.name for path in (out / "checkpoints").iterdir()] == ["step-000000003"]
+    less = replace(MACHINE, microbatch=1, recompute=True)
+    train(supervised(8), out, less, cache=cache)
+    for a, b in zip(steps(whole), steps(out), strict=True):
+        assert b["loss"] == pytest.approx(a["loss"], rel=1e-5)
+
+
+def test_other_errors_inside_an_engine_stay_what_they_are() -> None:
+    """Only memory is answered with advice about memory."""
+    with pytest.raises(RuntimeError, match="mat1"), open_engine(MACHINE):
+        torch.zeros(2, 3) @ torch.zeros(2, 3)
+
+
+def test_peak_memory_is_that_of_one_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU each run starts its own count: an earlier one may have held more."""
+    reset: list[torch.device] = []
+    fake = {
+        "is_available": lambda: True,
+        "device_count": lambda: 1,
+        "set_device": lambda device: None,
+        "is_bf16_supported": lambda including_emulation: True,
+        "reset_peak_memory_stats": reset.append,
+    }
+    for name, value in fake.items():
+        monkeypatch.setattr(torch.cuda, name, value)
+    monkeypatch.setattr(torch, "set_float32_matmul_precision", lambda precision: None)
+    with open_engine(Machine(device="cuda")), open_engine(Machine(device="cuda")):
+        assert reset == [torch.device("cuda", 0)] * 2
 
 
 def test_other_runs_are_not_overwritten(tmp_path: Path, cache: Path) -> None:

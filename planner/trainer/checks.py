@@ -1,0 +1,71 @@
+"""What a run refuses before it begins: the directory of another, an unfit batch or unfit data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from planner.errors import PlannerError
+from planner.trainer.data import Dataset, require_windows
+from planner.trainer.engine import Engine
+from planner.trainer.files import StorageError, read_object
+from planner.trainer.spec import RunSpec
+
+
+def claim(spec: RunSpec, out_dir: Path) -> None:
+    """Refuse a directory that holds another run."""
+    path = out_dir / "spec.json"
+    if path.exists():
+        held = held_by(path)["spec"]
+        differing = sorted(
+            name for name, value in spec.to_dict().items() if held.get(name) != value
+        )
+        if differing:
+            raise StorageError(
+                f"{out_dir} holds another run (its {', '.join(differing)} differ); choose another "
+                "directory, or the same options to go on with it"
+            )
+
+
+def held_by(path: Path) -> dict[str, Any]:
+    """The identity of the run that a directory holds."""
+    remedy = (
+        "delete the file if the run is the one you ask for, or choose another directory with "
+        "--output"
+    )
+    return read_object(path, "run specification", remedy, spec=dict, dataset=str)
+
+
+def check_batch(spec: RunSpec, engine: Engine) -> None:
+    """Refuse a batch that the processes and microbatches cannot share evenly."""
+    share, rest = divmod(spec.hyper.batch, engine.world)
+    if rest:
+        raise PlannerError(
+            f"a batch of {spec.hyper.batch} sequences cannot be shared by {engine.world} "
+            "processes; choose a multiple"
+        )
+    microbatch = engine.machine.microbatch
+    if microbatch is not None and share % microbatch:
+        raise PlannerError(
+            f"{share} sequences per device cannot be cut into microbatches of {microbatch}; "
+            "choose a divisor"
+        )
+
+
+def check_data(spec: RunSpec, dataset: Dataset) -> int:
+    """The sequences of the run's split, after refusing a wrong vocabulary and too many repeats."""
+    if spec.model.vocabulary != dataset.vocabulary:
+        raise PlannerError(
+            f"the model has a vocabulary of {spec.model.vocabulary:,} and the data's tokenizer "
+            f"{dataset.vocabulary:,}; give them the same size"
+        )
+    split = dataset.split(spec.split)
+    windows = require_windows(split, spec.model.context)
+    epochs = spec.steps * spec.hyper.batch / windows
+    if epochs > spec.hyper.max_epochs:
+        raise PlannerError(
+            f"{spec.tokens:,} tokens would repeat the {spec.split} split ({split.tokens:,} tokens) "
+            f"{epochs:.1f} times and the laws are about fresh data; use a larger corpus, fewer "
+            "tokens, or raise --max-epochs knowingly"
+        )
+    return windows
