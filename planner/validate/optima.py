@@ -15,9 +15,11 @@ from planner.problem import Problem
 from planner.validate.region import Array, Region, regions
 
 TEACHERS, STUDENTS = 25, 9  # grid points along an axis of the teacher, and of the student's size
-ROUNDS = 30
-STEPS = (1.0, 0.1, 0.03, 0.01, 0.01, 0.003)
-SHRINK = 0.55
+ROUNDS = 60
+STEPS = (1.0, 0.1, 0.01)
+SHRINK, GROW = 0.7, 1.6
+TILT, RISE = 0.3, 3e-5  # a valley whose loss rises less than that, so far along an axis, is flat
+RANDOM = 21  # directions beside those of a grid
 SLACK = 1e-9  # of the budget; less unspent is rounding
 MOVES = np.array(np.meshgrid(*[(-1.0, 0.0, 1.0)] * 3)).reshape(3, 1, -1)
 
@@ -32,6 +34,8 @@ class Best:
     teacher_tokens: Array
     teacher_cross_entropy: Array
     cross_entropy: Array
+    flat: Array
+    """1 where sizes or tokens hardly matter, so that any of a wide range is as good."""
 
 
 def best_plans(problem: Problem, coefficients: CoefficientSet) -> Best:
@@ -40,7 +44,7 @@ def best_plans(problem: Problem, coefficients: CoefficientSet) -> Best:
     if not found:
         laws = np.shape(coefficients.supervised.E)[0]
         nothing = np.full(laws, np.nan)
-        return Best(nothing, nothing, nothing, nothing, nothing, np.full(laws, np.inf))
+        return Best(nothing, nothing, nothing, nothing, nothing, np.full(laws, np.inf), nothing)
     pick = np.argmin(np.stack([each.cross_entropy for each in found]), axis=0)
     return Best(
         **{
@@ -63,6 +67,7 @@ def _search(region: Region) -> Best:
         for lo, hi, count in zip(low.ravel(), high.ravel(), counts, strict=True)
     ]
     grid = np.stack([axis.ravel() for axis in np.meshgrid(*lines)])[:, None, :]
+    grid[2] = region.fitted(*grid)
     losses = region.loss(*np.exp(grid))
     point = grid[:, 0, np.argmin(losses, axis=1)][..., None]
     best = np.min(losses, axis=1)[:, None]
@@ -79,14 +84,17 @@ def _walk(
 ) -> tuple[Array, Array]:
     """Pattern search of every law at once, from steps of `start` down."""
     step = np.full(best.shape, start)
+    chance = np.random.default_rng(0)  # a narrow valley lies in no direction of a grid
     for _ in range(ROUNDS):
-        around = np.clip(point + step * MOVES, *ends)
+        moves = np.concatenate([MOVES, chance.normal(size=(3, 1, RANDOM))], axis=2)
+        around = np.clip(point + step * moves, *ends)
+        around[2] = region.fitted(*around)
         losses = region.loss(*np.exp(around))
         pick = np.argmin(losses, axis=1)[:, None]
         least = np.take_along_axis(losses, pick, 1)
         better = least < best
         point = np.where(better, np.take_along_axis(around, pick[None], 2), point)
-        best, step = np.minimum(best, least), np.where(better, step, SHRINK * step)
+        best, step = np.minimum(best, least), np.where(better, GROW * step, SHRINK * step)
     return point, best
 
 
@@ -100,8 +108,24 @@ def _described(region: Region, point: Array, best: Array) -> Best:
         tokens * planned,
         region.teacher_cross_entropy(size, tokens),
         best,
+        _flat(region, point, best),
     )
     return Best(*(np.broadcast_to(each, best.shape)[:, 0].copy() for each in columns))
+
+
+def _flat(region: Region, point: Array, best: Array) -> Array:
+    """Whether some variable can move far along its axis, the budget kept, at hardly any loss."""
+    flat = np.zeros(best.shape)
+    axes = (region.student_size, region.teacher_size, region.teacher_tokens)
+    for axis, (low, high) in enumerate(axes):
+        if low == high or (axis and region.teacher is not None):
+            continue
+        for tilt in (-TILT, TILT):
+            moved = point.copy()
+            moved[axis] += tilt
+            inside = (moved[axis] > np.log(low)) & (moved[axis] < np.log(high))
+            flat = np.maximum(flat, inside & (region.loss(*np.exp(moved)) < best + RISE))
+    return flat
 
 
 def _cheapest(region: Region, point: Array, ends: tuple[Array, Array]) -> tuple[Array, Array]:

@@ -76,6 +76,20 @@ class Region:
         rest = problem.budget - training - learning * problem.serving_tokens
         return np.asarray(rest / (3.0 * learning + problem.charge_inference * teaching))
 
+    def fitted(self, u: Array, n: Array, d: Array) -> Array:
+        """d, lowered to what the budget leaves beside the fewest student tokens (logarithms)."""
+        share = self.problem.charge_pretraining
+        if self.teacher is not None or share == 0:
+            return d
+        flops, student = self.coefficients.flops, np.exp(u)
+        learning, teaching = flops.per_token(student), flops.per_token(np.exp(n))
+        per_token = 3.0 * learning + self.problem.charge_inference * teaching
+        rest = self.problem.budget * (1 - SLIVER) - learning * self.problem.serving_tokens
+        rest = rest - per_token * self.least(student)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            most = np.log(rest / (3.0 * share * teaching))
+        return np.where(most >= np.log(self.teacher_tokens[0]), np.minimum(d, most), d)
+
     def tokens(self, student: Array, size: Array, tokens: Array) -> Array:
         """The most student tokens that budget, bounds and domain allow; below the least: none."""
         most = np.minimum(self.affordable(student, size, tokens), self.student_tokens[1])

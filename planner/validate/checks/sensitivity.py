@@ -89,11 +89,12 @@ def _with_others(
         ends = np.percentile(values[key], [tail, 100.0 - tail])
         for side, name in enumerate(("low", "high")):
             ledger.near(f"{key}: {name}", float(ends[side]), each[name])
-        for name in PLAN:
+        flat = bool(np.any(found.flat[kept]))  # then the planner's optimum is one of many
+        for name in PLAN[:1] if flat else PLAN:
             ours = _at_the_ends(scores, getattr(found, name)[kept])
             _pair(ledger, key, name, ours, each)
-        loss = [found.cross_entropy[kept]]
-        for name, columns in (("recipe_share", recipe), ("loss_share", loss)):
+        shares = {"loss_share": [found.cross_entropy[kept]]}
+        for name, columns in (shares if flat else shares | {"recipe_share": recipe}).items():
             ledger.near(f"{key}: {name}", _share(scores, columns), each[name], SHARE, 1e-4)
     return varied
 
@@ -142,7 +143,8 @@ def _each_alone(
         value, rows = float(_value(coefficients, key)[0]), 2 * keys.index(key)
         for name, factor in (("low", 1.0 - RELATIVE), ("high", 1.0 + RELATIVE)):
             ledger.near(f"{key}: {name}", value * factor, each[name])
-        for name in PLAN:
+        flat = bool(np.any(found.flat[rows : rows + 2]))
+        for name in PLAN[:1] if flat else PLAN:
             low, high = getattr(found, name)[rows : rows + 2]
             _pair(ledger, key, name, (float(low), float(high)), each)
         ledger.same(f"{key}: its share", [None, None], [each["recipe_share"], each["loss_share"]])
