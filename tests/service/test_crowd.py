@@ -15,7 +15,7 @@ import pytest
 
 from planner.service.pool import Lane
 from planner.service.problems import RefusedError
-from tests.service.conftest import Server, limited, serving
+from tests.service.conftest import Server, limited, run_async, serving
 
 PLAN = {"budget": "1e21", "student": "1B"}
 RECIPE = {**PLAN, "parts": ["plan", "gap"]}
@@ -68,7 +68,7 @@ def test_waiting_is_part_of_a_requests_time() -> None:
         assert (await patient).status == 200  # a job's time begins with its start
         await lane.close()
 
-    asyncio.run(live())
+    run_async(live())
 
 
 def test_a_request_that_waited_is_told_that_it_did() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from planner.service.pool import Lane
 from planner.service.problems import RefusedError
-from tests.service.conftest import Server, limited, serving
+from tests.service.conftest import Server, limited, run_async, serving
 
 PLAN = {"budget": "1e21", "student": "1B"}
 SLOW = {"budget": "1e21", "parts": ["curves"], "budgets": 90}
@@ -225,4 +225,4 @@ def test_a_lane_replaces_what_dies_and_forgets_what_is_cancelled() -> None:
         await lane.close()
         assert not lane._all
 
-    asyncio.run(live())
+    run_async(live())
