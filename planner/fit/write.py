@@ -80,7 +80,8 @@ def document(
     task = point.task
     lines = [
         "# A scaling law fitted to measured runs. Parameters are non-embedding, cross-entropies",
-        "# are in nats per token; intervals are the central 90% of the bootstrap draws.",
+        "# are in nats per token; intervals are the central 90% of the bootstrap draws, with their",
+        "# mirror image about the fit.",
         f"name = {_text(name)}",
     ]
     if draws is not None:
