@@ -100,7 +100,8 @@ def _sentence(names: str, best: Values, draws: Values) -> str:
     known = []
     for name, values in draws.items():
         value = float(np.ravel(best[name])[0])
-        low, high = mirrored(*map(float, np.quantile(values, [0.05, 0.95])), value)
+        ends = np.quantile(values, [0.05, 0.95])
+        low, high = mirrored(float(ends[0]), float(ends[1]), value)
         if low > 0 and high <= NARROW * low:
             known.append(f"{name} = {value:.3g} ({low:.3g} to {high:.3g})")
     return f"Of {names} {_DETERMINED} {', '.join(known)}." if known else f"Of {names} {_NOTHING}"
