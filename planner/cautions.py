@@ -11,6 +11,9 @@ MISFIT = 0.05
 """Mean error on its own runs above which a law does not describe them."""
 FEW_GROUPS = 10
 """Groups of runs below which a bootstrap by group is too narrow."""
+RUNS_PER_COEFFICIENT = 2.0
+"""Runs per fitted coefficient below which intervals are too narrow: in simulated studies of 12 runs
+for 9 coefficients three in four predictions lay in their 90% intervals, of 24 runs nine in ten."""
 _CONVERGED = 0.9
 
 
@@ -48,6 +51,13 @@ def _found(coefficients: CoefficientSet) -> Iterator[tuple[str, str]]:
             "fit-few-groups",
             f"the draws of the coefficient set '{name}' resample only {groups} groups of runs (by "
             f"{by}): its intervals are too narrow.",
+        )
+    runs, fitted = said.get("runs"), said.get("coefficients_fitted")
+    if isinstance(runs, int) and isinstance(fitted, int) and runs < RUNS_PER_COEFFICIENT * fitted:
+        yield (
+            "fit-few-runs",
+            f"the coefficient set '{name}' fits {fitted} coefficients to {runs} runs: its "
+            "intervals are too narrow.",
         )
     settled = said.get("resamples_converged")
     if isinstance(settled, float) and settled < _CONVERGED:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from planner import units
-from planner.cautions import FEW_GROUPS, MISFIT
+from planner.cautions import FEW_GROUPS, MISFIT, RUNS_PER_COEFFICIENT
 from planner.fit import plausible
 from planner.fit.bootstrap import Bootstrap, group_labels
 from planner.fit.estimate import Fit
@@ -117,8 +117,17 @@ class Analysis:
         return found
 
     def _group_remarks(self) -> list[str]:
-        boot = self.boot
-        if boot is None or boot.groups >= FEW_GROUPS:
+        boot, task = self.boot, self.point.task
+        if boot is None:
+            return []
+        fitted = len([name for name in task.free if "." not in name])
+        if len(task.rows) < RUNS_PER_COEFFICIENT * fitted:
+            return [
+                f"{len(task.rows)} runs for {fitted} coefficients: the intervals are too narrow, "
+                f"and the fit may follow noise; run more (at least {3 * fitted}), or hold some "
+                "with --fix."
+            ]
+        if boot.groups >= FEW_GROUPS:
             return []
         what = "runs" if boot.by == "run" else f"groups of runs (by {boot.by})"
         return [

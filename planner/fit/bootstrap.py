@@ -8,7 +8,7 @@ import os
 import zipfile
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ class Bootstrap:
 
     draws: name -> (R,). converged, bound_hits: share of resamples that ended at a stationary point,
     and per coordinate the share that ended on a bound. groups: how many groups were resampled, of
-    the kind of run that has fewest.
+    the kind of run that has fewest. centre: the point fit's values.
     """
 
     draws: Mapping[str, Array]
@@ -45,17 +45,38 @@ class Bootstrap:
     bound_hits: Mapping[str, float]
     level: float = 0.9
     groups: int = 0
+    centre: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
         """Number of resamples."""
         return int(self.theta.shape[0])
 
-    def interval(self, name: str) -> tuple[float, float]:
-        """The central interval of a coefficient."""
+    def central(self, name: str) -> tuple[float, float]:
+        """The central part of a coefficient's draws."""
         tail = (1.0 - self.level) / 2.0
         low, high = np.quantile(self.draws[name], [tail, 1.0 - tail])
         return float(low), float(high)
+
+    def interval(self, name: str) -> tuple[float, float]:
+        """The interval of a coefficient: the central draws and their mirror image about the fit.
+
+        A nonlinear fit to few runs is biased (c0 comes out high, f1 low), and resamples repeat the
+        bias: they lie on the far side of the estimate from the truth, which their mirror image
+        covers. Factors are mirrored, for c0 differences.
+        """
+        low, high = self.central(name)
+        best = self.centre.get(name)
+        if best is None:
+            return low, high
+        if name.endswith("c0") or min(low, best) <= 0:
+            return max(min(low, 2.0 * best - high), 0.0), max(high, 2.0 * best - low)
+        return mirrored(low, high, best)
+
+
+def mirrored(low: float, high: float, best: float) -> tuple[float, float]:
+    """A positive range together with its mirror image about the best value, as factors."""
+    return min(low, best * best / high), max(high, best * best / low)
 
 
 def bootstrap(
@@ -105,6 +126,7 @@ def bootstrap(
         by=by,
         converged=float(converged.mean()),
         bound_hits=dict(zip(model.names, map(float, hits), strict=True)),
+        centre=dict(point.values),
         groups=min(int(group_labels(rows, by).max()) + 1 for rows in _kinds(point)),
     )
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from laws._types import Array
 from planner import units
-from planner.fit.bootstrap import Bootstrap
+from planner.fit.bootstrap import Bootstrap, mirrored
 from planner.fit.coordinates import (
     POWER,
     PRIOR,
@@ -25,7 +25,7 @@ from planner.fit.coordinates import (
 from planner.fit.determine import noise_of
 from planner.fit.estimate import Fit
 
-NARROW = 1.35
+NARROW = 1.5
 """Ratio of the ends of a 90% range up to which a combination counts as determined."""
 
 _DETERMINED = "the runs do determine"
@@ -99,9 +99,11 @@ def _gap(values: Values) -> dict[str, Array]:
 def _sentence(names: str, best: Values, draws: Values) -> str:
     known = []
     for name, values in draws.items():
-        low, high = np.quantile(values, [0.05, 0.95])
+        value = float(np.ravel(best[name])[0])
+        ends = np.quantile(values, [0.05, 0.95])
+        low, high = mirrored(float(ends[0]), float(ends[1]), value)
         if low > 0 and high <= NARROW * low:
-            known.append(f"{name} = {float(np.ravel(best[name])[0]):.3g} ({low:.3g} to {high:.3g})")
+            known.append(f"{name} = {value:.3g} ({low:.3g} to {high:.3g})")
     return f"Of {names} {_DETERMINED} {', '.join(known)}." if known else f"Of {names} {_NOTHING}"
 
 

@@ -182,7 +182,7 @@ def _flat(point: Fit, name: str) -> str | None:
 
 
 def _spread(boot: Bootstrap, name: str) -> str | None:
-    low, high = boot.interval(name)
+    low, high = boot.central(name)
     if name.endswith("c0"):  # an exponent of L_T that may be zero: its scale is its prior's
         narrow = high - low <= 2.0 * PRIOR["c0"]
     else:

@@ -80,7 +80,8 @@ def document(
     task = point.task
     lines = [
         "# A scaling law fitted to measured runs. Parameters are non-embedding, cross-entropies",
-        "# are in nats per token; intervals are the central 90% of the bootstrap draws.",
+        "# are in nats per token; intervals are the central 90% of the bootstrap draws, with their",
+        "# mirror image about the fit.",
         f"name = {_text(name)}",
     ]
     if draws is not None:
@@ -167,6 +168,7 @@ def _source(
         "mean_absolute_relative_error": float(f"{np.abs(np.expm1(point.residuals)).mean():.6g}"),
         "worst_relative_error": float(f"{np.abs(np.expm1(point.residuals)).max():.6g}"),
         "runs": len(point.task.rows),
+        "coefficients_fitted": _own_coefficients(point),
         "converged": point.converged,
     }
     if boot is not None:
@@ -198,6 +200,11 @@ def _source(
         found["seed"] = boot.seed
     found["software"] = f"distillation-planner {_version()}, numpy {np.__version__}"
     return {**{k: v for k, v in found.items() if v not in ("", [])}, **provenance.details}
+
+
+def _own_coefficients(point: Fit) -> int:
+    """How many coefficients the runs of the form's own kind have to determine."""
+    return len([name for name in point.task.free if "." not in name])
 
 
 def _scatter(point: Fit, provenance: Provenance) -> list[str]:

@@ -163,3 +163,16 @@ def test_a_law_that_does_not_describe_the_runs_is_said() -> None:
     assert "on average" in said
     assert "beat their teacher" not in sound
     assert "does not describe" not in sound
+
+
+def test_few_runs_and_few_groups_are_said() -> None:
+    """Intervals from 12 runs for 9 coefficients, or from 6 sizes, are called too narrow."""
+    law = load().supervised
+    few = fit(Task(FORMS["distillation"], distillations(runs=12), law), "plain", density=3)
+    said = " ".join(analyse(few, bootstrap(few, 20), judgement=False).remarks)
+    assert "12 runs for 9 coefficients: the intervals are too narrow" in said
+    many = fit(Task(FORMS["distillation"], distillations(runs=100), law), "plain", density=3)
+    said = " ".join(analyse(many, bootstrap(many, 20, by="size"), judgement=False).remarks)
+    assert "only 6 groups of runs (by size): its intervals are too narrow" in said
+    said = " ".join(analyse(many, bootstrap(many, 20), judgement=False).remarks)
+    assert "too narrow" not in said

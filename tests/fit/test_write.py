@@ -205,6 +205,8 @@ def test_a_set_whose_runs_determine_nothing_warns_in_every_plan(tmp_path: Path) 
     path.write_text(text)
     codes = [each.code for each in cautions(load(path))]
     assert codes == ["fit-misfit", "fit-undetermined", "fit-few-groups"]
+    path.write_text(text.replace("runs = 60", "runs = 12"))
+    assert "fit-few-runs" in [each.code for each in cautions(load(path))]
     assert cautions(base) == ()
 
 
