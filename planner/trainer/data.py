@@ -31,6 +31,7 @@ from planner.trainer.files import (
     storage,
     verify,
     write_directory,
+    write_file,
     write_json,
 )
 
@@ -303,7 +304,7 @@ def train_tokenizer(spec: DataSpec) -> Any:
 
 def _tokenise(spec: DataSpec, directory: Path) -> None:
     tokenizer = load_tokenizer(spec.tokenizer) if spec.tokenizer else train_tokenizer(spec)
-    tokenizer.save(str(directory / "tokenizer.json"))
+    write_file(directory / "tokenizer.json", tokenizer.to_str(pretty=True).encode())
     vocabulary = _entries(tokenizer)
     dtype = np.dtype(np.uint16 if vocabulary <= 1 << 16 else np.uint32)
     writers = {name: _SplitWriter(directory, name, dtype) for name in SPLITS}
@@ -373,7 +374,8 @@ class _SplitWriter:
 
     def flush(self) -> None:
         file = self.directory / f"{self.name}-{len(self.shards):05d}.bin"
-        np.concatenate(self.ids).tofile(file)
+        with file.open("wb") as shard:  # numpy's own writing hides why a disk refuses
+            shard.write(np.concatenate(self.ids).data)
         self.shards.append({"file": file.name, "tokens": self.pending, "checksum": checksum(file)})
         self.ids, self.pending = [], 0
 

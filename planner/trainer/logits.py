@@ -188,8 +188,11 @@ def top_of(signal: Signal, count: int, top_k: int) -> tuple[torch.Tensor, torch.
 
 
 def _write(path: Path, ids: NDArray[Any], logprobs: NDArray[np.float16]) -> None:
-    np.save(path / "ids.npy", ids)
-    np.save(path / "logprobs.npy", logprobs)
+    for name, array in zip(ARRAYS, (ids, logprobs), strict=True):
+        header = np.lib.format.header_data_from_array_1_0(array)
+        with (path / name).open("wb") as file:  # numpy's own writing hides why a disk refuses
+            np.lib.format.write_array_header_1_0(file, header)
+            file.write(array.data)
     mass = float(np.exp(logprobs.astype(np.float32)).sum(-1).mean())
     sums = {name: checksum(path / name) for name in ARRAYS}
     write_json(path / "shard.json", {"checksums": sums, "kept_mass": mass, "windows": len(ids)})

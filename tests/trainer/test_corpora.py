@@ -6,6 +6,7 @@ import gzip
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -187,6 +188,76 @@ def test_corpora_without_enough_documents_say_so(
     (corpus / "lines.jsonl").write_text(lines)
     with pytest.raises(PlannerError, match=message):
         prepare(DataSpec(str(corpus), vocabulary=300), tmp_path / "cache")
+
+
+@pytest.fixture
+def shards(tmp_path: Path) -> Path:
+    """A data set laid out as C4 is: shards of gzipped JSON lines, and columns beside the text."""
+    pytest.importorskip("datasets", reason="hub data sets need the package datasets")
+    source = tmp_path / "en"
+    source.mkdir()
+    for shard in range(3):
+        rows = (
+            {"text": f"Shard {shard}, document {number}: naïve café.", "url": "u", "timestamp": "t"}
+            for number in range(40)
+        )
+        data = "".join(json.dumps(row) + "\n" for row in rows).encode()
+        (source / f"c4-train.{shard:05d}-of-00003.json.gz").write_bytes(gzip.compress(data))
+    held = gzip.compress(b'{"text": "held out", "url": "u", "timestamp": "t"}\n')
+    (source / "c4-validation.00000-of-00001.json.gz").write_bytes(held)
+    return source
+
+
+def test_hub_data_sets_stream_in_order(shards: Path) -> None:
+    """Streaming gives what reading the shards gives, split by split; columns can be chosen."""
+    train = [text for text in corpora.documents(str(shards)) if text != "held out"]
+    assert len(train) == 120
+    assert list(corpora.documents(f"hub:{shards}")) == train
+    assert list(corpora.documents(f"hub:{shards}:default:train")) == train
+    assert list(corpora.documents(f"hub:{shards}::validation")) == ["held out"]
+    assert set(corpora.documents(f"hub:{shards}", "url")) == {"u"}
+
+
+def test_max_documents_bounds_a_stream(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No more is read than asked for: a broken shard further on does no harm, and is named later.
+
+    The tokens are those of the same documents in a file, and changed files are read anew.
+    """
+    monkeypatch.setattr("planner.trainer.data.TRAINING_CHARACTERS", 1 << 12)
+    last = shards / "c4-train.00002-of-00003.json.gz"
+    last.write_bytes(last.read_bytes()[:60])
+    few = DataSpec(f"hub:{shards}", vocabulary=300, max_documents=60, validation_share=0.2)
+    documents = list(few.documents())
+    assert len(documents) == 60
+    data = prepare(few, tmp_path / "cache")
+    file = tmp_path / "same.jsonl"
+    file.write_text("".join(json.dumps({"text": text}) + "\n" for text in documents))
+    same = prepare(replace(few, corpus=str(file)), tmp_path / "cache")
+    assert [data.split(name).hash for name in SPLITS] == [same.split(name).hash for name in SPLITS]
+    with pytest.raises(PlannerError, match=r"data set .*en cannot be read: EOFError"):
+        prepare(replace(few, max_documents=None), tmp_path / "cache")
+    first = shards / "c4-train.00000-of-00003.json.gz"
+    first.write_bytes((shards / "c4-train.00001-of-00003.json.gz").read_bytes())
+    assert prepare(few, tmp_path / "cache").root != data.root
+
+
+@pytest.mark.parametrize(
+    ("place", "field", "message"),
+    [
+        ("", "words", r"no text in 'words' \(it has text, url, timestamp\).*--field"),
+        ("::test", "text", r"cannot be read.*split"),
+        (":nl", "text", r"cannot be read.*nl"),
+        ("/absent", "text", r"absent cannot be read"),
+    ],
+)
+def test_hub_data_sets_that_cannot_be_read(
+    place: str, field: str, message: str, shards: Path, tmp_path: Path
+) -> None:
+    """A wrong name, configuration, split or column is named, not blamed on the cache's disk."""
+    with pytest.raises(PlannerError, match=message):
+        prepare(DataSpec(f"hub:{shards}{place}", field=field), tmp_path / "cache")
 
 
 def test_absent_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

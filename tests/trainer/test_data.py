@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -137,6 +139,18 @@ def test_a_failed_tokenisation_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(PlannerError, match="too small"):
         prepare(DataSpec(str(tmp_path / "one.txt"), vocabulary=300), tmp_path / "cache")
     assert all(path.suffix == ".lock" for path in (tmp_path / "cache").iterdir())
+
+
+@pytest.mark.parametrize("size", [1_000, 100_000], ids=["tokenizer", "shards"])
+def test_a_full_disk_is_named_and_loses_nothing(
+    size: int, full_disk: Callable[[int], AbstractContextManager[None]], tmp_path: Path
+) -> None:
+    """Wherever the disk fills up, the cause is said, other corpora stay, and a second try works."""
+    kept = prepare(replace(DATA, max_documents=20), tmp_path)
+    with full_disk(size), pytest.raises(StorageError, match=r"cannot write tokens.*File too large"):
+        prepare(DATA, tmp_path)
+    assert {path for path in tmp_path.iterdir() if path.is_dir()} == {kept.root}
+    assert prepare(DATA, tmp_path).split("student").window(0, 32).size == 33
 
 
 def test_own_tokenizer(dataset: Dataset, tmp_path: Path) -> None:

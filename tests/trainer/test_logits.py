@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -113,6 +115,28 @@ def test_damaged_shards_are_refused(
     with pytest.raises(StorageError, match=r"shard-00000.*damaged"):
         StoredLogits(tmp_path, stored.key).signal(np.array([0]), engine)
     assert path.read_bytes() == bytes(data)
+
+
+@pytest.mark.usefixtures("small_shards")
+def test_a_full_disk_keeps_the_shards_that_are_there(
+    small_store: Path,
+    tmp_path: Path,
+    teacher: Teacher,
+    dataset: Dataset,
+    engine: Engine,
+    full_disk: Callable[[int], AbstractContextManager[None]],
+) -> None:
+    """The cause is said, complete shards stay as they were, and a second try adds the missing."""
+    shutil.copytree(small_store, tmp_path, dirs_exist_ok=True)
+    shutil.rmtree(tmp_path / "shard-00001")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with full_disk(50_000), pytest.raises(StorageError, match=r"stored logits.*File too large"):
+        store(tmp_path, teacher, dataset, engine)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    again = store(tmp_path, teacher, dataset, engine)
+    for name in ("ids.npy", "logprobs.npy"):
+        whole = np.load(small_store / "shard-00001" / name)
+        np.testing.assert_array_equal(np.load(again.shards[1] / name), whole)
 
 
 def test_another_runs_logits_are_refused(
