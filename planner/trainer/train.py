@@ -12,6 +12,7 @@ A run lives in a directory::
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,11 +56,14 @@ def train(
     checkpoint with exactly the updates it would have made. Raises `PlannerError` for whatever the
     caller can mend, before any training wherever that is possible.
     """
-    claim(spec, out_dir)
-    finished = read_record(out_dir)
-    if finished is not None:
-        return finished
-    with open_engine(machine) as engine:
+    with ExitStack() as closing:
+        for sink in sinks:  # whatever happens: what they hold back is written then
+            closing.callback(sink.close)
+        claim(spec, out_dir)
+        finished = read_record(out_dir)
+        if finished is not None:
+            return finished
+        engine = closing.enter_context(open_engine(machine))
         run = _Run.begin(spec, out_dir, engine, cache, progress, sinks)
         result = run.finish()
         engine.wait()
@@ -182,8 +186,6 @@ class _Run:
             with storage("the run record", self.out_dir):
                 write_json(self.out_dir / "record.json", result.to_dict())
             self.log.write([{"event": "end", **result.to_dict()}])
-            for sink in self.sinks:
-                sink.close()
         return result
 
     def _loop(self) -> Clock:

@@ -157,6 +157,32 @@ def test_training_learns_and_distillation_approaches_the_teacher(
     assert many.flops.teacher_exact == config(2).flops.dense * many.tokens
 
 
+class Told:
+    """A sink that remembers."""
+
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+        self.closed = 0
+
+    def log(self, step: int, values: dict[str, float]) -> None:
+        self.steps.append(step)
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def test_sinks_are_closed_whatever_happens(tmp_path: Path, cache: Path) -> None:
+    """After a run, after a run that is only read back, and after one that fails."""
+    ran, read, failed = Told(), Told(), Told()
+    train(supervised(3), tmp_path / "a", MACHINE, cache=cache, sinks=[ran])
+    train(supervised(3), tmp_path / "a", MACHINE, cache=cache, sinks=[read])
+    wild = supervised(3, hyper=replace(HYPER, learning_rate=1e30))
+    with pytest.raises(PlannerError, match="loss became"):
+        train(wild, tmp_path / "b", MACHINE, cache=cache, sinks=[failed])
+    assert (ran.steps, read.steps) == ([0, 1, 2], [])
+    assert [sink.closed for sink in (ran, read, failed)] == [1, 1, 1]
+
+
 def test_seeds_change_the_run(tmp_path: Path, cache: Path) -> None:
     """Another seed is another model on other data; the same seed the same."""
     losses = []
