@@ -106,7 +106,7 @@ def training_step(config: Config, batch: int, engine: Engine) -> Callable[[], ob
 
 def inference_step(config: Config, batch: int, engine: Engine) -> Callable[[], object]:
     """A teacher's forward pass with its head, chunk by chunk as in distillation."""
-    model = engine.place(build(config, 0, engine.dtype).requires_grad_(False))
+    model = engine.place(build(config, 0, engine.dtype).requires_grad_(False).to(engine.dtype))
     tokens = random_tokens(config, batch, engine)
     loss = LinearLoss(None, compiled=engine.machine.compile)
 

@@ -138,7 +138,8 @@ def _ours(source: str, directory: Path, dataset: Dataset, engine: Engine, contex
         config.parameters,
         read.flops,
         read.law_flops,
-        OwnHead(engine.place(model.requires_grad_(False))),
+        # frozen, so half the memory: every use would cast its master weights to the same values
+        OwnHead(engine.place(model.requires_grad_(False).to(engine.dtype))),
         config.vocabulary,
     )
 
