@@ -27,7 +27,8 @@ Precision = Literal["auto", "float32", "bfloat16"]
 class Machine:
     """How to run, as opposed to what: none of this changes the run's identity.
 
-    `microbatch` is sequences per device and backward pass (None: all of a device's share at once);
+    `microbatch` is sequences per device and backward pass (None: what the GPU's memory holds by
+    `memory.microbatch`, and on a CPU all of its share at once);
     `recompute` trades a second forward pass for activation memory; `peak` is the FLOP/s that MFU is
     measured against instead of the catalogue's.
     """
@@ -116,6 +117,14 @@ class Engine:
         if self.world > 1:
             dist.all_reduce(values)
         return values
+
+    def least(self, value: int) -> int:
+        """The least of a number over all processes."""
+        if self.world == 1:
+            return value
+        found = torch.tensor(value, device=self.device)
+        dist.all_reduce(found, dist.ReduceOp.MIN)
+        return int(found)
 
     def wait(self) -> None:
         """Until every process is here."""

@@ -46,6 +46,11 @@ class Teacher:
     model: Any
     vocabulary: int
 
+    def held(self) -> tuple[int, float]:
+        """Parameters that this device holds, and the width: what its memory goes by."""
+        numbers = sum(p.numel() for p in self.model.model.parameters())
+        return numbers, self.flops.head / 2 / self.vocabulary
+
     @torch.no_grad()
     def signal(self, tokens: Tensor) -> Signal:
         """The teacher's distributions after every token of (B, T), flattened to B * T rows."""

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from planner.errors import PlannerError
-from planner.trainer import checkpoint, measure, record
+from planner.trainer import checkpoint, measure, memory, record
 from planner.trainer.checks import check_batch, check_data, claim, held_by
 from planner.trainer.clock import Clock
 from planner.trainer.data import Dataset, Sampler, prepare
@@ -87,6 +87,7 @@ class _Run:
     log: record.Log
     progress: record.Progress
     sinks: Sequence[record.Sink]
+    microbatch: int
     step: int = 0
     seconds: float = 0.0
 
@@ -133,6 +134,12 @@ class _Run:
             record.Log(out_dir / "log.jsonl"),
             progress,
             sinks,
+            memory.microbatch(
+                spec.model,
+                spec.hyper.batch // engine.world,
+                engine,
+                *(teacher.held() if teacher and stored is None else ()),
+            ),
         )
         run.open()
         return run
@@ -164,7 +171,7 @@ class _Run:
         if self.engine.main:
             self.log.truncate(self.step)
             event = "resume" if found else "start"
-            about = record.environment(self.engine)
+            about = record.environment(self.engine) | {"microbatch": self.microbatch}
             self.log.write([{"event": event, "at": self.step, **identity, "environment": about}])
         self.engine.wait()
 
@@ -211,7 +218,7 @@ class _Run:
         spec, engine = self.spec, self.engine
         share = spec.hyper.batch // engine.world
         mine = self.sampler.indices(self.step)[engine.rank * share : (engine.rank + 1) * share]
-        parts = mine.reshape(-1, engine.machine.microbatch or share)
+        parts = mine.reshape(-1, self.microbatch)
         set_rate(self.optimizer, spec.hyper.schedule(self.step, spec.steps))
         split = self.dataset.split(spec.split)
         sums = torch.zeros(len(TERMS), device=engine.device)
@@ -288,14 +295,13 @@ class _Run:
         return self.engine.machine.checkpoint_every or max(1, min(self.spec.steps // 10, 1_000))
 
     def _measure(self) -> measure.Measures:
-        share = self.spec.hyper.batch // self.engine.world
         online = self.teacher
         return measure.evaluate(
             decoder_logits(self.model),
             self.dataset.split("validation"),
             self.spec.model.context,
             self.engine,
-            batch=self.engine.machine.microbatch or share,
+            batch=self.microbatch,
             max_tokens=self.spec.evaluation_tokens,
             source=(lambda _, tokens: online.signal(tokens)) if online else None,
         )
@@ -353,7 +359,7 @@ class _Run:
             mfu_dense=mfu_dense,
             peak=self.peak.reference,
             peak_memory=self.engine.peak_memory(),
-            environment=record.environment(self.engine),
+            environment=record.environment(self.engine) | {"microbatch": self.microbatch},
             dataset=self.dataset.split(spec.split).hash,
             teacher=about,
         )
