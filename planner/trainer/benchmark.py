@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from planner.trainer import memory
 from planner.trainer.engine import Engine, Machine, open_engine
 from planner.trainer.hardware import Peak, device_name, peak_of, probe_matmul, utilisation
 from planner.trainer.loss import LinearLoss
@@ -87,7 +88,7 @@ def training_step(config: Config, batch: int, engine: Engine) -> Callable[[], ob
     loss = LinearLoss(None, 1e-4, compiled=engine.machine.compile)
     tokens = random_tokens(config, batch, engine)
     labels = tokens.flatten()
-    parts = torch.split(tokens, engine.machine.microbatch or batch)
+    parts = torch.split(tokens, memory.microbatch(config, batch, engine))
 
     def step() -> object:
         for part, label in zip(parts, torch.split(labels, parts[0].numel()), strict=True):
@@ -106,7 +107,7 @@ def training_step(config: Config, batch: int, engine: Engine) -> Callable[[], ob
 
 def inference_step(config: Config, batch: int, engine: Engine) -> Callable[[], object]:
     """A teacher's forward pass with its head, chunk by chunk as in distillation."""
-    model = engine.place(build(config, 0, engine.dtype).requires_grad_(False))
+    model = engine.place(build(config, 0, engine.dtype).requires_grad_(False).to(engine.dtype))
     tokens = random_tokens(config, batch, engine)
     loss = LinearLoss(None, compiled=engine.machine.compile)
 

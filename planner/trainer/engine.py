@@ -27,7 +27,8 @@ Precision = Literal["auto", "float32", "bfloat16"]
 class Machine:
     """How to run, as opposed to what: none of this changes the run's identity.
 
-    `microbatch` is sequences per device and backward pass (None: all of a device's share at once);
+    `microbatch` is sequences per device and backward pass (None: what the GPU's memory holds by
+    `memory.microbatch`, and on a CPU all of its share at once);
     `recompute` trades a second forward pass for activation memory; `peak` is the FLOP/s that MFU is
     measured against instead of the catalogue's.
     """
@@ -64,7 +65,7 @@ class Engine:
         kind = machine.device or ("cuda" if torch.cuda.is_available() else "cpu")
         if kind.startswith("cuda") and not torch.cuda.is_available():
             raise PlannerError("no CUDA device is available here; use --device cpu")
-        self.device = torch.device("cuda", local) if kind == "cuda" else torch.device(kind)
+        self.device = _device(kind, local)
         self.dtype = _precision(machine.precision, self.device)
         if self.device.type == "cuda":
             torch.cuda.set_device(self.device)
@@ -98,7 +99,10 @@ class Engine:
         if not any(parameter.requires_grad for parameter in model.parameters()):
             return model  # a teacher: nothing to reduce
         ids = [self.device.index] if self.device.type == "cuda" else None
-        return DistributedDataParallel(model, device_ids=ids, gradient_as_bucket_view=True)
+        # the only buffers are rotary tables, the same everywhere
+        return DistributedDataParallel(
+            model, device_ids=ids, gradient_as_bucket_view=True, broadcast_buffers=False
+        )
 
     def accumulating(self, model: nn.Module, last: bool) -> AbstractContextManager[Any]:
         """Hold gradients back from the other devices until the last backward pass of a step."""
@@ -113,6 +117,14 @@ class Engine:
         if self.world > 1:
             dist.all_reduce(values)
         return values
+
+    def least(self, value: int) -> int:
+        """The least of a number over all processes."""
+        if self.world == 1:
+            return value
+        found = torch.tensor(value, device=self.device)
+        dist.all_reduce(found, dist.ReduceOp.MIN)
+        return int(found)
 
     def wait(self) -> None:
         """Until every process is here."""
@@ -153,7 +165,10 @@ def open_engine(machine: Machine) -> Iterator[Engine]:
         torch.compiler.reset()  # else the models of earlier runs use up the limit of recompilations
     if engine.world > 1 and not dist.is_initialized():
         # one group as long as the process lives: a second would meet the first one's keys
-        dist.init_process_group("nccl" if engine.device.type == "cuda" else "gloo")
+        if engine.device.type == "cuda":
+            dist.init_process_group("nccl", device_id=engine.device)
+        else:
+            dist.init_process_group("gloo")
         atexit.register(dist.destroy_process_group)
     try:
         yield engine
@@ -189,6 +204,21 @@ def _less_memory(engine: Engine) -> str:
         "Nothing already written was lost: with the same model the run goes on from its newest "
         "checkpoint"
     )
+
+
+def _device(kind: str, local: int) -> torch.device:
+    """The device of this name; plain `cuda` is the one of this process under `torchrun`."""
+    try:
+        device = torch.device("cuda", local) if kind == "cuda" else torch.device(kind)
+    except RuntimeError as error:
+        raise PlannerError(f"device '{kind}' is not known: {error}") from error
+    count = torch.cuda.device_count() if device.type == "cuda" else 0
+    if device.type == "cuda" and (device.index or 0) >= count:
+        raise PlannerError(
+            f"there is no {device} here, only {count} CUDA device{'s' if count != 1 else ''}; "
+            "start as many processes as devices, or choose another --device"
+        )
+    return device
 
 
 def _precision(precision: Precision, device: torch.device) -> torch.dtype:

@@ -46,6 +46,11 @@ class Teacher:
     model: Any
     vocabulary: int
 
+    def held(self) -> tuple[int, float]:
+        """Parameters that this device holds, and the width: what its memory goes by."""
+        numbers = sum(p.numel() for p in self.model.model.parameters())
+        return numbers, self.flops.head / 2 / self.vocabulary
+
     @torch.no_grad()
     def signal(self, tokens: Tensor) -> Signal:
         """The teacher's distributions after every token of (B, T), flattened to B * T rows."""
@@ -138,7 +143,8 @@ def _ours(source: str, directory: Path, dataset: Dataset, engine: Engine, contex
         config.parameters,
         read.flops,
         read.law_flops,
-        OwnHead(engine.place(model.requires_grad_(False))),
+        # frozen, so half the memory: every use would cast its master weights to the same values
+        OwnHead(engine.place(model.requires_grad_(False).to(engine.dtype))),
         config.vocabulary,
     )
 

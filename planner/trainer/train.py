@@ -12,6 +12,7 @@ A run lives in a directory::
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from planner.errors import PlannerError
-from planner.trainer import checkpoint, measure, record
+from planner.trainer import checkpoint, measure, memory, record
 from planner.trainer.checks import check_batch, check_data, claim, held_by
 from planner.trainer.clock import Clock
 from planner.trainer.data import Dataset, Sampler, prepare
@@ -55,11 +56,14 @@ def train(
     checkpoint with exactly the updates it would have made. Raises `PlannerError` for whatever the
     caller can mend, before any training wherever that is possible.
     """
-    claim(spec, out_dir)
-    finished = read_record(out_dir)
-    if finished is not None:
-        return finished
-    with open_engine(machine) as engine:
+    with ExitStack() as closing:
+        for sink in sinks:  # whatever happens: what they hold back is written then
+            closing.callback(sink.close)
+        claim(spec, out_dir)
+        finished = read_record(out_dir)
+        if finished is not None:
+            return finished
+        engine = closing.enter_context(open_engine(machine))
         run = _Run.begin(spec, out_dir, engine, cache, progress, sinks)
         result = run.finish()
         engine.wait()
@@ -83,6 +87,7 @@ class _Run:
     log: record.Log
     progress: record.Progress
     sinks: Sequence[record.Sink]
+    microbatch: int
     step: int = 0
     seconds: float = 0.0
 
@@ -129,6 +134,12 @@ class _Run:
             record.Log(out_dir / "log.jsonl"),
             progress,
             sinks,
+            memory.microbatch(
+                spec.model,
+                spec.hyper.batch // engine.world,
+                engine,
+                *(teacher.held() if teacher and stored is None else ()),
+            ),
         )
         run.open()
         return run
@@ -160,7 +171,7 @@ class _Run:
         if self.engine.main:
             self.log.truncate(self.step)
             event = "resume" if found else "start"
-            about = record.environment(self.engine)
+            about = record.environment(self.engine) | {"microbatch": self.microbatch}
             self.log.write([{"event": event, "at": self.step, **identity, "environment": about}])
         self.engine.wait()
 
@@ -182,8 +193,6 @@ class _Run:
             with storage("the run record", self.out_dir):
                 write_json(self.out_dir / "record.json", result.to_dict())
             self.log.write([{"event": "end", **result.to_dict()}])
-            for sink in self.sinks:
-                sink.close()
         return result
 
     def _loop(self) -> Clock:
@@ -209,7 +218,7 @@ class _Run:
         spec, engine = self.spec, self.engine
         share = spec.hyper.batch // engine.world
         mine = self.sampler.indices(self.step)[engine.rank * share : (engine.rank + 1) * share]
-        parts = mine.reshape(-1, engine.machine.microbatch or share)
+        parts = mine.reshape(-1, self.microbatch)
         set_rate(self.optimizer, spec.hyper.schedule(self.step, spec.steps))
         split = self.dataset.split(spec.split)
         sums = torch.zeros(len(TERMS), device=engine.device)
@@ -286,14 +295,13 @@ class _Run:
         return self.engine.machine.checkpoint_every or max(1, min(self.spec.steps // 10, 1_000))
 
     def _measure(self) -> measure.Measures:
-        share = self.spec.hyper.batch // self.engine.world
         online = self.teacher
         return measure.evaluate(
             decoder_logits(self.model),
             self.dataset.split("validation"),
             self.spec.model.context,
             self.engine,
-            batch=self.engine.machine.microbatch or share,
+            batch=self.microbatch,
             max_tokens=self.spec.evaluation_tokens,
             source=(lambda _, tokens: online.signal(tokens)) if online else None,
         )
@@ -351,7 +359,7 @@ class _Run:
             mfu_dense=mfu_dense,
             peak=self.peak.reference,
             peak_memory=self.engine.peak_memory(),
-            environment=record.environment(self.engine),
+            environment=record.environment(self.engine) | {"microbatch": self.microbatch},
             dataset=self.dataset.split(spec.split).hash,
             teacher=about,
         )

@@ -231,3 +231,12 @@ def test_damaged_json_is_a_sentence(file: str, content: str, tmp_path: Path, cac
     assert "delete" in str(refused.value)
     shutil.rmtree(path.parent) if file.startswith("checkpoints") else path.unlink()
     assert train(spec, tmp_path, cache=cache).measures == expected.measures
+
+
+def test_a_disk_that_fills_up_at_the_tokenizer(tmp_path: Path, dataset: Dataset) -> None:
+    """The last file of a model that finds no room is a sentence too, and leaves no half model."""
+    model = build(config(), 0)
+    about = {"tokenizer": dataset.tokenizer_hash, "spec": {}}
+    with full_disk(2_000), pytest.raises(StorageError, match="cannot write the model"):
+        checkpoint.save_model(tmp_path / "model", model, about, {}, dataset.tokenizer)
+    assert not list(tmp_path.iterdir())

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +19,7 @@ from planner.trainer.record import read_log
 from planner.trainer.spec import read_record
 from tests.trainer.conftest import VOCABULARY
 
+ROOT = Path(__file__).parents[2]
 SMALL = [
     *("--aspect-ratio", "32", "--head-size", "16", "--context", "32", "--batch", "4"),
     *("--vocabulary", str(VOCABULARY), "--device", "cpu"),
@@ -87,6 +92,55 @@ def test_train_writes_tensorboard_events(runs: tuple[Path, list[object]]) -> Non
     written = [event.value for event in events.Scalars("cross_entropy")]
     logged = [line["cross_entropy"] for line in read_log(root / "tb" / "log.jsonl")[1:-1]]
     assert written == pytest.approx(logged, rel=1e-5)
+
+
+def wandb_history(file: Path) -> list[dict[str, float]]:
+    """What an offline W&B run logged: its file is a LevelDB log of protocol buffers."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    data, place, record, found = file.read_bytes(), 7, b"", []
+    while place + 7 <= len(data):
+        left = 32_768 - place % 32_768  # records never begin in the last bytes of a block
+        if left < 7:
+            place += left
+            continue
+        length, kind = struct.unpack_from("<HB", data, place + 4)
+        record += data[place + 7 : place + 7 + length]
+        place += 7 + length
+        if kind in (1, 4):  # whole, or the last of several parts
+            read = Record.FromString(record)
+            record = b""
+            if read.HasField("history"):
+                items = read.history.item
+                found.append({i.key or i.nested_key[0]: json.loads(i.value_json) for i in items})
+    return found
+
+
+def test_train_writes_an_offline_wandb_run(runs: tuple[Path, list[object]], tmp_path: Path) -> None:
+    """The real package, without a network, gets the numbers that the log gets, and keeps them."""
+    pytest.importorskip("wandb", reason="the sink needs the package wandb")
+    _, options = runs
+    words = ["supervised", "--layers", "1", "--tokens", "640", "--output", tmp_path / "run"]
+    command = [sys.executable, "-m", "planner.cli", "train", *words, "--wandb", "trial", "--quiet"]
+    offline = {
+        "WANDB_MODE": "offline", "WANDB_DIR": str(tmp_path), "WANDB_ERROR_REPORTING": "false",
+        "WANDB_CACHE_DIR": str(tmp_path), "WANDB_CONFIG_DIR": str(tmp_path),
+    }  # fmt: skip
+    done = subprocess.run(
+        [str(word) for word in (*command, *options)],
+        env={**os.environ, **offline, "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("cross-entropy")
+    assert "wandb" not in done.stdout
+    (file,) = tmp_path.glob("wandb/offline-run-*/*.wandb")
+    written = wandb_history(file)
+    logged = [line for line in read_log(tmp_path / "run" / "log.jsonl") if line["event"] == "step"]
+    assert len(logged) == 5
+    assert [line["_step"] for line in written] == [line["step"] for line in logged]
+    for name in ("loss", "cross_entropy", "norm", "rate"):
+        assert [line[name] for line in written] == [line[name] for line in logged]
 
 
 def test_train_from_a_recipe(tmp_path: Path, runs: tuple[Path, list[object]]) -> None:

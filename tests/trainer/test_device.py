@@ -71,6 +71,7 @@ def test_a_step_beside_a_teacher_stays_on_its_device(
     signal = run.teacher.signal(torch.zeros(2, 32, dtype=torch.long, device="meta"))
     assert isinstance(signal, Dense)
     assert signal.hidden.dtype == signal.head.dtype == torch.bfloat16
+    assert {p.dtype for p in run.teacher.model.model.parameters()} == {torch.bfloat16}
     best, _ = top_of(signal, 64, 5)
     assert best.device.type == "meta"
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from planner.errors import MissingExtraError, PlannerError
-from planner.trainer import data
+from planner.trainer import checkpoint, data
 from planner.trainer.data import Dataset, DataSpec
 from planner.trainer.engine import Engine, Machine
 from planner.trainer.loss import Dense, Full, Objective
@@ -137,6 +137,18 @@ def test_teachers_are_charged_for_the_students_sequences(
     )
     bill = train(spec, tmp_path / "run", Machine(device="cpu"), cache=cache).flops
     assert bill.teacher_exact == config(2, context=16).flops.dense * spec.tokens
+
+
+def test_a_frozen_teacher_in_half_precision_says_the_same(teacher_run: Path) -> None:
+    """Weights kept in bfloat16 give bit for bit what casting them at every use gives."""
+    tokens = torch.arange(64).reshape(2, 32)
+    found = []
+    for stored in (torch.float32, torch.bfloat16):
+        model, _ = checkpoint.load_model(teacher_run / "model", torch.bfloat16)
+        with torch.no_grad():
+            found.append(model.to(stored)(tokens))
+    assert found[0].dtype == torch.bfloat16
+    assert torch.equal(*found)
 
 
 def test_an_unfinished_run_is_no_teacher(dataset: Dataset, engine: Engine, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 
 from planner.errors import PlannerError
 from planner.trainer import checkpoint
-from planner.trainer.engine import Machine, open_engine
+from planner.trainer.engine import Engine, Machine, open_engine
 from planner.trainer.files import StorageError
 from planner.trainer.loss import Objective
 from planner.trainer.record import read_log
@@ -157,6 +157,32 @@ def test_training_learns_and_distillation_approaches_the_teacher(
     assert many.flops.teacher_exact == config(2).flops.dense * many.tokens
 
 
+class Told:
+    """A sink that remembers."""
+
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+        self.closed = 0
+
+    def log(self, step: int, values: dict[str, float]) -> None:
+        self.steps.append(step)
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def test_sinks_are_closed_whatever_happens(tmp_path: Path, cache: Path) -> None:
+    """After a run, after a run that is only read back, and after one that fails."""
+    ran, read, failed = Told(), Told(), Told()
+    train(supervised(3), tmp_path / "a", MACHINE, cache=cache, sinks=[ran])
+    train(supervised(3), tmp_path / "a", MACHINE, cache=cache, sinks=[read])
+    wild = supervised(3, hyper=replace(HYPER, learning_rate=1e30))
+    with pytest.raises(PlannerError, match="loss became"):
+        train(wild, tmp_path / "b", MACHINE, cache=cache, sinks=[failed])
+    assert (ran.steps, read.steps) == ([0, 1, 2], [])
+    assert [sink.closed for sink in (ran, read, failed)] == [1, 1, 1]
+
+
 def test_seeds_change_the_run(tmp_path: Path, cache: Path) -> None:
     """Another seed is another model on other data; the same seed the same."""
     losses = []
@@ -195,7 +221,7 @@ STORED = """
 import json, sys
 from pathlib import Path
 import torch
-from planner.trainer.engine import Machine, open_engine
+from planner.trainer.engine import Engine, Machine, open_engine
 from planner.trainer.logits import store_logits
 from planner.trainer.spec import RunSpec
 from planner.trainer.train import train
@@ -279,8 +305,9 @@ def test_other_errors_inside_an_engine_stay_what_they_are() -> None:
         torch.zeros(2, 3) @ torch.zeros(2, 3)
 
 
-def test_peak_memory_is_that_of_one_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a GPU each run starts its own count: an earlier one may have held more."""
+@pytest.fixture
+def one_gpu(monkeypatch: pytest.MonkeyPatch) -> list[torch.device]:
+    """A machine that says it has one GPU; the devices whose peak memory was reset."""
     reset: list[torch.device] = []
     fake = {
         "is_available": lambda: True,
@@ -292,8 +319,26 @@ def test_peak_memory_is_that_of_one_run(monkeypatch: pytest.MonkeyPatch) -> None
     for name, value in fake.items():
         monkeypatch.setattr(torch.cuda, name, value)
     monkeypatch.setattr(torch, "set_float32_matmul_precision", lambda precision: None)
-    with open_engine(Machine(device="cuda")), open_engine(Machine(device="cuda")):
-        assert reset == [torch.device("cuda", 0)] * 2
+    return reset
+
+
+def test_peak_memory_is_that_of_one_run(one_gpu: list[torch.device]) -> None:
+    """On a GPU each run starts its own count: an earlier one may have held more."""
+    with open_engine(Machine(device="cuda")), open_engine(Machine()):
+        assert one_gpu == [torch.device("cuda", 0)] * 2
+
+
+def test_a_device_that_is_not_there_is_refused(
+    one_gpu: list[torch.device], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its index, by a process too many under torchrun, and by a name that is none."""
+    with pytest.raises(PlannerError, match="no cuda:3 here, only 1 CUDA device;"):
+        Engine(Machine(device="cuda:3"))
+    with pytest.raises(PlannerError, match="not known"):
+        Engine(Machine(device="cuda:one"))
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    with pytest.raises(PlannerError, match="no cuda:1 here"):
+        Engine(Machine())
 
 
 def test_other_runs_are_not_overwritten(tmp_path: Path, cache: Path) -> None:
