@@ -16,11 +16,14 @@ HEAVY = (
     "tokenizers", "safetensors", "pyscipopt", "hypothesis", "mpmath", "jsonschema",
 )  # fmt: skip
 CORE = "planner core"
+SHARED = ("planner.errors", "planner.accelerators", "planner.files")
+"""The error tree, the catalogue and the writing of whole files, which the trainer uses as well."""
+
 MAY_IMPORT = {
     "laws": {"laws"},
     "coefficients": {"laws", "coefficients"},
-    CORE: {"laws", "coefficients", CORE, "planner.errors", "planner.accelerators"},
-    "planner.trainer": {"laws", "planner.trainer", "planner.errors", "planner.accelerators"},
+    CORE: {"laws", "coefficients", CORE, *SHARED},
+    "planner.trainer": {"laws", "planner.trainer", *SHARED},
 }
 EDGES = ("planner.cli", "planner.service")
 LAZY = {"planner.reports", "planner.plots"}
@@ -66,8 +69,8 @@ def layer_of(module: str) -> str | None:
         return top
     if top != "planner":
         return None
-    if module in ("planner.errors", "planner.accelerators"):
-        return module  # the error tree and the catalogue, which the trainer uses as well
+    if module in SHARED:
+        return module
     package = rest.split(".")[0]
     inner = package and (ROOT / "planner" / package).is_dir() and package != "optimise"
     return f"planner.{package}" if inner else CORE
