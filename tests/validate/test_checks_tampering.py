@@ -81,6 +81,8 @@ def test_every_changed_leaf_is_noticed(name: str, monkeypatch: pytest.MonkeyPatc
     for position, (path, value) in enumerate(mutate.leaves(whole)):
         if path[-1] in FREE or (parts and path[0] not in parts):
             continue
+        if path[0] == "sensitivity" and position % 4:
+            continue  # fifteen coefficients, all alike
         others = mutate.mutants(path, value)
         for other in others[position % 2 :][:1] or others[:1]:
             tried += 1
