@@ -47,6 +47,7 @@ def sheet(document: Document) -> Sheet:
             _arms(document),
             _errors(document),
             _flops(document),
+            _whole(document),
         ),
         notes=(*full_size(document), *method(document), *document["caveats"]),
         data=document,
@@ -146,6 +147,46 @@ def _flops(document: Document) -> Grid:
     )
 
 
+def _whole(document: Document) -> Grid:
+    """What the trial was allowed, what it was expected to take, and what it took."""
+    trial, machine = document["trial"], document["machine"]
+    planned = trial["ladder_flops"] + trial["test_flops"]
+    allowed = machine["allowed_seconds"]
+    return Grid(
+        "The whole trial: allowed, expected before the first run, planned after calibration",
+        ("", "Allowed", "Expected", "Planned", "Measured"),
+        (
+            (
+                "FLOPs of training",
+                units.format_flops(trial["allowance"]),
+                units.format_flops(trial["expected_flops"]),
+                units.format_flops(planned),
+                units.format_flops(trial["spent_flops"]),
+            ),
+            (
+                "of them not compared",
+                "",
+                "",
+                units.format_flops(trial["uncharged_flops"]),
+                "",
+            ),
+            (
+                "wall time",
+                "" if allowed is None else _time(allowed),
+                _time(machine["expected_seconds"]),
+                "",
+                _time(machine["wall_seconds"]),
+            ),
+        ),
+    )
+
+
+def _time(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
 def full_size(document: Document) -> tuple[str, ...]:
     """What the trial means for the recipe itself, and what it cannot say."""
     recipe, trial = document["recipe"], document["trial"]
@@ -155,11 +196,10 @@ def full_size(document: Document) -> tuple[str, ...]:
         ("minus_supervised_at_equal_tokens", answers[0], "equal student tokens"),
         ("minus_supervised_at_equal_flops", answers[1], "equal total FLOPs"),
     ):
-        value, measured = recipe[key], answer["difference"]["measured"]
-        word = "the same" if (value < 0) == (measured < 0) else "the opposite"
+        value = recipe[key]
         parts.append(
             f"At full size {recipe['coefficients']} has distilled minus supervised at {value:+.4f} "
-            f"nats at {where}; the trial measured {word} sign."
+            f"nats at {where}; the trial measured {_signs(value, answer['difference'])}."
         )
     factor = recipe["student_parameters"] / trial["student_parameters"]
     parts.append(
@@ -169,6 +209,17 @@ def full_size(document: Document) -> tuple[str, ...]:
         "tried is the form of the laws, the planner's arithmetic on them, and the training recipe."
     )
     return tuple(parts)
+
+
+def _signs(value: float, difference: Mapping[str, Any]) -> str:
+    """How a predicted sign compares with a measured difference and its interval."""
+    measured, low, high = (difference[name] for name in ("measured", "low", "high"))
+    word = "the same" if (value < 0) == (measured < 0) else "the opposite"
+    if low is None or high is None:
+        return f"{word} sign, but its noise is unknown"
+    if low <= 0 <= high:
+        return f"{word} sign, but the interval includes zero ({low:+.3f} to {high:+.3f})"
+    return f"{word} sign ({low:+.3f} to {high:+.3f})"
 
 
 def method(document: Document) -> tuple[str, ...]:
@@ -187,7 +238,8 @@ def method(document: Document) -> tuple[str, ...]:
         f"apart by the measurements, {order['agreeing']} of them in the predicted order.",
         "Noise: "
         + ("unknown" if noise is None else f"{noise:.3f} nats")
-        + f" from seed to seed. Recommended minus best tried (regret): "
+        + " from seed to seed, pooled over all allocations (one that scatters more counts with its "
+        f"own spread). Recommended minus best tried (regret): "
         f"{document['judgement']['regret']:.3f} nats.",
         f"Corpus {trial['corpus']}: {units.format_count(trial['split_tokens'])} tokens in the "
         f"smaller half; {trial['ladder_runs']} runs of {units.format_flops(trial['ladder_flops'])} "

@@ -83,7 +83,7 @@ TIERS = {
 }
 
 LEAST_SEEDS = 3
-"""Seeds below which nothing is said about allocations of equal FLOPs."""
+"""Seeds below which nothing is concluded."""
 
 
 def tier_of(flops: float) -> Tier:

@@ -4,9 +4,10 @@
 2. At equal total FLOPs: the same.
 3. Is the recommended allocation the best of those tried, or within the noise of it?
 
-The noise is the spread over seeds, pooled over all arms. Fewer than three seeds answer nothing
-about equal FLOPs. A prediction that takes no side (its own draws disagree) is not held against the
-law: the question stays open.
+The noise is the spread over seeds, pooled over all arms: three seeds of one arm say little about
+it. An arm that scatters more than the pool counts with its own spread, so that the others do not
+lend it theirs. Fewer than three seeds answer nothing. A prediction that takes no side (its own
+draws disagree) is not held against the law: the question stays open.
 """
 
 from __future__ import annotations
@@ -81,10 +82,15 @@ class Noise:
     deviation: float
     freedom: int
 
-    def half_width(self, n: int, m: int, tail: float) -> float:
-        """Half the interval of a difference of means of n and m runs; `tail` on each side."""
+    def of_mean(self, values: Sequence[float]) -> float:
+        """Standard deviation of an arm's mean: from the pool's spread or its own, the larger."""
+        own = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+        return max(self.deviation, own) / sqrt(len(values))
+
+    def half_width(self, tail: float, *arms: Sequence[float]) -> float:
+        """Half the interval of one arm's mean or of a difference of two; `tail` on each side."""
         stats = require("scipy.stats", extra="fit")
-        spread = self.deviation * sqrt(1 / n + 1 / m)
+        spread = sqrt(sum(self.of_mean(values) ** 2 for values in arms))
         return float(stats.t.ppf(1 - tail, self.freedom) * spread)
 
 
@@ -102,27 +108,33 @@ def judge(
     predicted: Mapping[str, Difference],
     titles: Mapping[str, str],
     replicates: Sequence[Sequence[float]] = (),
+    *,
+    neighbours_exist: bool = True,
 ) -> Judgement:
     """The verdict on measured cross-entropies of every arm, one per seed.
 
     predicted: what the calibrated law says about the recommended arm minus every other one.
-    replicates: further groups of runs that differ by their seed alone.
+    replicates: further groups of runs that differ by their seed alone. The supervised arm of equal
+    tokens is also that of equal FLOPs if there is no other. neighbours_exist: False where the
+    recipe leaves nothing to choose, so that the third question does not arise.
     """
     noise = pooled([*measured.values(), *replicates])
     best = min((key for key in measured if key not in _BASELINES), key=lambda k: _mean(measured[k]))
     regret = _mean(measured[PLAN]) - _mean(measured[best])
-    answers = (
-        _sign("at equal student tokens", EQUAL_TOKENS, measured, predicted, noise, 1),
-        _sign("at equal total FLOPs", EQUAL_FLOPS, measured, predicted, noise, LEAST_SEEDS),
-        _regret(measured, predicted, titles, noise),
-    )
+    flops = EQUAL_FLOPS if EQUAL_FLOPS in measured else EQUAL_TOKENS  # nothing charged: the same
+    answers = [
+        _sign("at equal student tokens", EQUAL_TOKENS, measured, predicted, noise),
+        _sign("at equal total FLOPs", flops, measured, predicted, noise),
+    ]
+    if neighbours_exist:
+        answers.append(_regret(measured, predicted, titles, noise))
     outcomes = {answer.outcome for answer in answers}
     overall: Outcome = "pass"
     if "fail" in outcomes:
         overall = "fail"
     elif "inconclusive" in outcomes:
         overall = "inconclusive"
-    return Judgement(overall, answers, noise.deviation if noise else None, regret, best)
+    return Judgement(overall, tuple(answers), noise.deviation if noise else None, regret, best)
 
 
 _BASELINES = (EQUAL_TOKENS, EQUAL_FLOPS)
@@ -141,7 +153,7 @@ def compare(
     difference = _mean(ours) - _mean(theirs)
     if noise is None:
         return Difference(predicted.predicted, predicted.likely, difference)
-    half = noise.half_width(len(ours), len(theirs), tail)
+    half = noise.half_width(tail, ours, theirs)
     return Difference(
         predicted.predicted, predicted.likely, difference, difference - half, difference + half
     )
@@ -149,7 +161,7 @@ def compare(
 
 def _sign(
     where: str, other: str, measured: Mapping[str, Sequence[float]],
-    predicted: Mapping[str, Difference], noise: Noise | None, least: int,
+    predicted: Mapping[str, Difference], noise: Noise | None,
 ) -> Answer:  # fmt: skip
     found = compare(measured, predicted[other], other, noise, LEVEL / 2)
     question = f"Distilled against supervised {where}"
@@ -158,8 +170,8 @@ def _sign(
     if found.low is not None and found.high is not None:
         words += f" ({found.low:+.3f} to {found.high:+.3f})"
     seeds = min(len(measured[PLAN]), len(measured[other]))
-    if seeds < least:
-        why = f"{seeds} seed(s), fewer than {least}, decide nothing at equal FLOPs"
+    if seeds < LEAST_SEEDS:
+        why = f"{seeds} seed(s), fewer than {LEAST_SEEDS}, decide nothing"
         return Answer(question, "inconclusive", f"{words}; {why}.", found)
     if found.low is None or found.high is None or found.low <= 0 <= found.high:
         return Answer(question, "inconclusive", f"{words}; the noise hides the sign.", found)
@@ -193,7 +205,7 @@ def _regret(
         words = f"it is the best of {len(neighbours) + 1}, by {-found.measured:.3f} nats"
     seeds = min(len(measured[key]) for key in (PLAN, *neighbours))
     if seeds < LEAST_SEEDS or found.low is None:
-        why = f"{seeds} seed(s), fewer than {LEAST_SEEDS}, decide nothing at equal FLOPs"
+        why = f"{seeds} seed(s), fewer than {LEAST_SEEDS}, decide nothing"
         return Answer(question, "inconclusive", f"{words}; {why}.", found)
     half = found.measured - found.low
     if found.low > 0 and found.measured > MATERIAL * loss:
