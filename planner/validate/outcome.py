@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from planner.validate.arms import charged
 from planner.validate.calibrate import BELIEVED, EXPONENT_SPREAD, Calibration
-from planner.validate.design import PLAN, Arm, Design, Run, charged
+from planner.validate.design import EQUAL_FLOPS, EQUAL_TOKENS, PLAN, Arm, Design, Run
 from planner.validate.study import Trial
 from planner.validate.verdict import Difference, Judgement, compare, judge, pooled
 
@@ -39,10 +40,7 @@ def outcome(trial: Trial) -> Document:
     }
     replicates = _replicates(trial)
     titles = {arm.key: arm.title for arm in trial.arms}
-    judgement = judge(
-        measured, differences, titles, replicates,
-        neighbours_expected=trial.design.teacher_layers is None,
-    )  # fmt: skip
+    judgement = judge(measured, differences, titles, replicates, neighbours_exist=_choices(trial))
     runs = [_run(trial, run) for run in trial.runs]
     return {
         "schema_version": VERSION,
@@ -59,6 +57,12 @@ def outcome(trial: Trial) -> Document:
         "runs": runs,
         "caveats": _caveats(trial),
     }
+
+
+def _choices(trial: Trial) -> bool:
+    """Whether the recipe leaves anything to choose: a given teacher and student do not."""
+    compared = {PLAN, EQUAL_TOKENS, EQUAL_FLOPS}
+    return not trial.design.teachers or any(arm.key not in compared for arm in trial.arms)
 
 
 def _predict(design: Design, calibration: Calibration, arm: Arm) -> tuple[float, Array]:
@@ -86,7 +90,6 @@ def _replicates(trial: Trial) -> list[list[float]]:
 def _judgement(found: Judgement) -> Document:
     return {
         "noise": found.noise,
-        "noise_is_even": found.even,
         "regret": found.regret,
         "best": found.best,
         "answers": [asdict(answer) for answer in found.answers],
@@ -119,9 +122,14 @@ def _trial(trial: Trial) -> Document:
         "corpus": design.corpus,
         "split_tokens": design.split_tokens,
         "allowance": design.allowance,
+        "expected_flops": design.expected,
         "budget": design.budget,
         "seeds": design.seeds,
         "seed": design.seed,
+        "ratio": design.ratio,
+        "baseline_ratio": design.baseline() / design.parameters(design.layers),
+        "coincide": design.coincide,
+        "neighbours_exist": _choices(trial),
         "charge_inference": design.charge_inference,
         "charge_pretraining": design.charge_pretraining,
         "student_parameters": student.parameters,
@@ -133,11 +141,28 @@ def _trial(trial: Trial) -> Document:
         "certified_gap": plan.certificate.gap,
         "ladder_runs": len(design.ladder),
         "test_runs": len(trial.runs) - len(design.ladder),
-        "planned_flops": sum(map(design.cost, trial.runs)),
         "ladder_flops": sum(map(design.cost, design.ladder)),
         "test_flops": sum(design.cost(run) for run in trial.runs if run.phase == "test"),
+        "uncharged_flops": _uncharged(trial),
+        "spent_flops": sum(_spent(trial, run) for run in trial.runs),
         "remarks": list(design.remarks),
     }
+
+
+def _spent(trial: Trial, run: Run) -> float:
+    """FLOPs of a run by the tokens that it recorded."""
+    return trial.design.cost(run) / run.tokens * trial.records[run.key].tokens
+
+
+def _uncharged(trial: Trial) -> float:
+    """FLOPs of the tests that the recipe's accounting leaves out."""
+    design, total = trial.design, 0.0
+    for run in trial.runs:
+        if run.phase == "test" and run.method == "teacher":
+            total += (1 - design.charge_pretraining) * design.cost(run)
+        elif run.phase == "test" and run.teacher_layers:
+            total += (1 - design.charge_inference) * design.forward(run.teacher_layers) * run.tokens
+    return total
 
 
 def _machine(trial: Trial, runs: Sequence[Document]) -> Document:
@@ -151,10 +176,10 @@ def _machine(trial: Trial, runs: Sequence[Document]) -> Document:
         "matmul": probe["matmul"],
         "peak": probe["peak"],
         "models": probe["models"],
-        "expected_seconds": probe.get("expected_seconds"),
+        "allowed_seconds": trial.asked_seconds,
+        "expected_seconds": probe["expected_seconds"],
+        "wall_seconds": trial.seconds,
         "training_seconds": seconds,
-        "allowed_seconds": probe.get("allowed_seconds"),
-        "this_session_seconds": trial.seconds,
         "flops_per_second": flops / seconds if seconds else None,
         "of_matmul": flops / seconds / probe["matmul"] if seconds else None,
         "mfu": float(np.mean(shares)) if shares else None,
@@ -215,7 +240,7 @@ def _arms(
                 "seeds": values,
                 "half_width": None
                 if noise is None or design.seeds < 2
-                else noise.half_width(len(values), len(values), 0.025) / 2**0.5,
+                else noise.half_width(0.025, values),
                 "minus": difference,
             }
         )
@@ -224,11 +249,10 @@ def _arms(
 
 def _teacher(trial: Trial, arm: Arm) -> Document:
     assert arm.teacher_layers is not None
-    own = [
-        r for r in trial.runs if r.phase == "test" and r.arm == arm.key and r.method == "teacher"
-    ]
+    taught = [run.teacher for run in trial.runs if run.phase == "test" and run.arm == arm.key]
+    own = dict.fromkeys(key for key in taught if key is not None)  # one for all seeds, if given
     size = trial.design.parameters(arm.teacher_layers)
-    values = [trial.records[run.key].cross_entropy for run in own]
+    values = [trial.records[key].cross_entropy for key in own]
     return {
         "parameters": size,
         "tokens": arm.teacher_tokens,
@@ -318,11 +342,7 @@ def _order(
     for i, one in enumerate(keys):
         for other in keys[i + 1 :]:
             difference = float(np.mean(measured[one]) - np.mean(measured[other]))
-            half = (
-                noise.half_width(len(measured[one]), len(measured[other]), 0.025)
-                if noise
-                else np.inf
-            )
+            half = noise.half_width(0.025, measured[one], measured[other]) if noise else np.inf
             if abs(difference) <= half:
                 continue
             resolved += 1
@@ -348,11 +368,25 @@ def _caveats(trial: Trial) -> list[str]:
             "follow a power law there, and predictions suffer."
         )
     bound = [name for name in trial.plan.recipe.binding if "student-size" not in name]
-    if bound and design.teacher_layers is None:
+    if design.coincide:
         found.append(
-            f"The re-planned optimum rests on {', '.join(bound)} of the trial (corpus, buildable "
-            "sizes, or the compute that uncharged teachers are granted), so that it has neighbours "
-            "on one side only."
+            "Nothing of the teacher is charged, so that equal student tokens are equal total "
+            "FLOPs: one set of supervised runs answers both questions."
+        )
+    if not _choices(trial):
+        found.append(
+            "Teacher and student are given, so that the budget fixes the tokens: there is no other "
+            "allocation of equal FLOPs to compare with."
+        )
+    elif not design.whole_teacher and any("teacher-tokens" in name for name in bound):
+        found.append(
+            "The re-planned teacher is trained as long as the trial pays for or the corpus lasts, "
+            "so that it has neighbours on one side only."
+        )
+    elif bound and design.whole_teacher:
+        found.append(
+            f"The re-planned optimum rests on {', '.join(bound)} of the trial (corpus or buildable "
+            "sizes), so that it has neighbours on one side only."
         )
     if design.seeds < 3:
         found.append("Fewer than three seeds: nothing is concluded.")

@@ -32,6 +32,11 @@ class Scale:
         return self.batch * self.context
 
     @property
+    def machine(self) -> dict[str, int]:
+        """How its models are trained, as options of `planner.trainer.engine.Machine`."""
+        return {"microbatch": self.microbatch} if self.microbatch else {}
+
+    @property
     def family(self) -> Family:
         """The buildable models."""
         return Family(self.aspect_ratio, self.head_size, ffn_multiple=self.ffn_multiple)
@@ -53,12 +58,6 @@ SCALES = (
     Scale("small", 64, 64, 64, 8_192, 512, 32, 1 << 18, 1e17),
     Scale("paper", 128, 128, 128, 32_168, 2_048, 128, 1 << 20, float("inf"), 16),
 )
-
-
-def smaller(scale: Scale) -> Scale | None:
-    """The next smaller scale."""
-    place = SCALES.index(scale)
-    return SCALES[place - 1] if place else None
 
 
 def scale_for(flops: float) -> Scale:
@@ -91,7 +90,7 @@ TIERS = {
 }
 
 LEAST_SEEDS = 3
-"""Seeds below which no question is answered."""
+"""Seeds below which nothing is concluded."""
 
 
 def tier_of(flops: float) -> Tier:

@@ -3,6 +3,7 @@
 An output folder holds::
 
     design.json    what was decided before the first run: a resumed trial keeps to it
+    clock.json     seconds that it took so far, interruptions left out
     runs/KEY/      one folder per run, see `planner.trainer.train`
     report.json    the outcome; report.md, report.html, figure.png and CSV files beside it
 """
@@ -11,32 +12,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from coefficients import CoefficientSet, load
-from planner.errors import ProblemError
+from planner.errors import InfeasibleError, ProblemError
 from planner.problem import Problem
 from planner.result import Plan
-from planner.solve import solve
-from planner.trainer.data import SPLITS, Dataset, DataSpec, digest, prepare
+from planner.trainer.data import SPLITS, Dataset, DataSpec, prepare
 from planner.trainer.files import exclusive, read_json, storage, write_json
 from planner.trainer.spec import RunRecord
+from planner.validate import probe as probing
+from planner.validate.arms import plan_tests
 from planner.validate.calibrate import Calibration, Row, calibrate
-from planner.validate.design import (
-    Arm,
-    Design,
-    Run,
-    affordable,
-    allocation,
-    arms,
-    make_design,
-    problem_of,
-    trained_layers,
-)
-from planner.validate.execute import Place, execute
-from planner.validate.scale import Scale, Tier, scale_for, smaller, tier_of
+from planner.validate.design import Arm, Design, Run
+from planner.validate.execute import Place, execute, recipe_of_training
+from planner.validate.given import Question
+from planner.validate.ladder import FEWEST_TOKENS, allocation, make_design
+from planner.validate.scale import SCALES, Scale, Tier, scale_for, tier_of
 from planner.validate.workers import Workers, open_workers
 
 OVERHEAD_SECONDS = 20.0
@@ -62,6 +56,15 @@ class Request:
     cache: Path | None = None
     max_documents: int | None = None
 
+    def data(self, scale: Scale) -> DataSpec:
+        """The corpus, cut for the models of a scale."""
+        return DataSpec(
+            corpus=self.corpus,
+            vocabulary=scale.vocabulary,
+            field=self.field,
+            max_documents=self.max_documents,
+        )
+
 
 class Watcher:
     """Who is told how a trial goes; this one does not listen."""
@@ -78,7 +81,8 @@ class Watcher:
 
 @dataclass(frozen=True)
 class Trial:
-    """Everything a report is made from."""
+    """Everything a report is made from. seconds: of the whole trial, interruptions left out.
+    asked_seconds: the time that was allowed, if it was one."""
 
     document: Mapping[str, Any]
     problem: Problem
@@ -91,6 +95,7 @@ class Trial:
     runs: tuple[Run, ...]
     records: Mapping[str, RunRecord]
     seconds: float
+    asked_seconds: float | None = None
 
 
 def run(document: Mapping[str, Any], request: Request, watcher: Watcher | None = None) -> Trial:
@@ -100,8 +105,8 @@ def run(document: Mapping[str, Any], request: Request, watcher: Watcher | None =
     be read, a folder that holds another trial or cannot be written.
     """
     watcher = watcher or Watcher()
-    problem = Problem.from_mapping(document["problem"])
-    base = load(problem.coefficients)
+    question = Question.of(document)
+    base = load(question.problem.coefficients)
     if base.distillation is None:
         raise ProblemError(f"the coefficient set '{base.name}' has no distillation law to test.")
     with storage("the trial", request.output):
@@ -109,35 +114,50 @@ def run(document: Mapping[str, Any], request: Request, watcher: Watcher | None =
         (request.output / "runs").mkdir(exist_ok=True)
         lock = exclusive(request.output / ".lock")
     with lock:
-        return _run(document, problem, base, request, watcher)
+        return _run(document, question, base, request, watcher)
 
 
 def _run(
-    document: Mapping[str, Any], problem: Problem, base: CoefficientSet, request: Request,
+    document: Mapping[str, Any], question: Question, base: CoefficientSet, request: Request,
     watcher: Watcher,
 ) -> Trial:  # fmt: skip
-    begun = time.perf_counter()
+    clock = _Clock(request.output / "clock.json")
     gpu = _gpu(request.device)
     machine = {"device": request.device} if request.device else {}
-    asked = _Asked.of(document, problem, request)
     with open_workers(request.workers, gpu) as workers:
-        design, probe = _designed(asked, machine, workers, watcher)
-        data = _data(request, design.shapes)
-        place = Place(request.output, data, _machine(machine, design.shapes), request.cache)
+        desk = _Desk(question, base, request, machine, workers, watcher)
+        design, probe, data = desk.design()
+        for remark in design.remarks:
+            watcher.say(remark)
+        spec = request.data(design.shapes)
+        place = Place(request.output, spec, machine | design.shapes.machine, request.cache, data)
         watcher.phase("calibrating", sum(map(design.cost, design.ladder)))
-        records = execute(design, design.ladder, place, workers, watcher.progress)
+        records = execute(design, design.ladder, place, workers, watcher.progress, clock.lap)
         calibration = calibrate(rows(design, design.ladder, records), base)
         flops = design.shapes.config(design.layers, design.vocabulary).law_flops
         chosen = calibration.coefficients(flops, design.shapes.family)
-        plan = solve(problem_of(design), chosen)
-        compared, tests, spared = affordable(design, arms(design, plan.recipe))
-        design = replace(design, remarks=(*design.remarks, *spared))
+        design, plan, compared, tests = plan_tests(design, chosen)
         watcher.phase("testing", sum(map(design.cost, tests)))
-        records |= execute(design, tests, place, workers, watcher.progress)
+        records |= execute(design, tests, place, workers, watcher.progress, clock.lap)
     return Trial(
-        document, problem, base, design, probe, calibration, plan, compared,
-        (*design.ladder, *tests), records, time.perf_counter() - begun,
+        document, question.problem, base, design, probe, calibration, plan, compared,
+        (*design.ladder, *tests), records, clock.seconds, request.seconds,
     )  # fmt: skip
+
+
+class _Clock:
+    """Seconds over all sessions of a trial, up to the last run that finished in each."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.begun = path, time.perf_counter()
+        self.before = read_json(path, "clock of a trial")["seconds"] if path.exists() else 0.0
+        self.seconds: float = self.before
+
+    def lap(self) -> None:
+        """A run finished."""
+        self.seconds = self.before + time.perf_counter() - self.begun
+        with storage("the trial's clock", self.path):
+            write_json(self.path, {"seconds": self.seconds})
 
 
 def rows(design: Design, runs: Sequence[Run], records: Mapping[str, RunRecord]) -> list[Row]:
@@ -154,159 +174,139 @@ def rows(design: Design, runs: Sequence[Run], records: Mapping[str, RunRecord]) 
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """The question of a trial: the recipe, and what it is tried on."""
+class _Desk:
+    """Where the design is made, or taken up again."""
 
-    problem: Problem
-    ratio: float
-    teacher_over_student: float | None
+    question: Question
+    base: CoefficientSet
     request: Request
+    machine: dict[str, Any]
+    workers: Workers
+    watcher: Watcher
 
-    @classmethod
-    def of(cls, document: Mapping[str, Any], problem: Problem, request: Request) -> _Asked:
-        ratio = float(document["supervised"]["tokens_per_parameter"] or 20.0)
-        student, teacher = (document["recipe"][who]["parameters"] for who in ("student", "teacher"))
-        known = problem.teachers and teacher is not None
-        return cls(problem, ratio, float(teacher) / float(student) if known else None, request)
+    def design(self) -> tuple[Design, probing.Probe, dict[str, str]]:
+        """The design in the output folder or a new one, the probe of the machine that it was made
+        with, and the hashes of its data."""
+        path = self.request.output / "design.json"
+        if path.exists():
+            return self._held(path)
+        design, dataset, probe = self._new()
+        data = _hashes(dataset)
+        value = {
+            "asked": self._asked(),
+            "data": data,
+            "training": recipe_of_training(design.shapes),
+            "design": design.to_dict(),
+            "probe": probe,
+        }
+        with storage("the trial's design", path):
+            write_json(path, value)
+        return design, probe, data
 
-    def to_dict(self) -> dict[str, Any]:
-        """What a resumed trial must share with the one that was begun."""
+    def _asked(self) -> dict[str, Any]:
         request = self.request
         return {
-            "problem": repr(self.problem),
-            "tokens per parameter": self.ratio,
-            "teacher over student": self.teacher_over_student,
+            "problem": repr(self.question.problem),
             "tier": request.tier.name if request.tier else None,
             "time": request.seconds,
             "flops": request.flops,
             "data": request.corpus,
             "field": request.field,
-            "max documents": request.max_documents,
+            "max-documents": request.max_documents,
             "seed": request.seed,
+            "device": "cuda" if _gpu(request.device) else "cpu",
         }
 
-    def scale(self, tier: Tier) -> Scale:
-        return scale_for(allocation(tier, self.problem))
-
-    def dataset(self, scale: Scale) -> Dataset:
-        return prepare(_data(self.request, scale), self.request.cache)
-
-    def design(self, tier: Tier) -> Design:
-        """The design for an allowance, at the largest scale for which there is text enough."""
-        scale: Scale | None = self.scale(tier)
-        while scale is not None:
-            dataset = self.dataset(scale)
-            tokens = min(dataset.split(name).tokens for name in ("teacher", "student"))
-            design = make_design(
-                self.problem, self.ratio, tier, dataset.vocabulary, tokens, self.request.corpus,
-                self.request.seed, self.teacher_over_student, scale,
-            )  # fmt: skip
-            scale = smaller(scale) if design.starved else None
-        return design
-
-
-def _designed(
-    asked: _Asked, machine: dict[str, Any], workers: Workers, watcher: Watcher
-) -> tuple[Design, dict[str, Any]]:
-    """The design in the output folder, or a new one after a probe of the machine.
-
-    A time is turned into FLOPs by the speed of the models that are going to be trained: those of a
-    first design, whose own allowance rests on the speed of small ones.
-    """
-    request = asked.request
-    path = request.output / "design.json"
-    if path.exists():
-        held = read_json(path, "design of a trial")
-        design = Design.from_dict(held["design"])
-        now = asked.to_dict() | {"text": _fingerprint(asked.dataset(design.shapes))}
-        differing = [key for key, value in now.items() if held["asked"].get(key) != value]
+    def _held(self, path: Path) -> tuple[Design, probing.Probe, dict[str, str]]:
+        """What the folder holds, if it is this trial on this text."""
+        held, folder = read_json(path, "design of a trial"), self.request.output
+        begun = held.get("asked", {})
+        differing = [key for key, value in self._asked().items() if begun.get(key) != value]
         if differing:
             raise ProblemError(
-                f"{request.output} holds another trial (it differs in {', '.join(differing)}); "
-                "choose another --output, or the same options and text to go on with it."
+                f"{folder} holds another trial (its {', '.join(differing)} differ); choose "
+                "another --output, or the same options to go on with it."
             )
-        watcher.say(f"Going on with the trial in {request.output}.")
-        return design, held["probe"]
-    tier = request.tier or tier_of(request.flops or 0.0)
-    if request.seconds is None:  # whatever is wrong with corpus or allowance shows at once
-        design = asked.design(tier)
-    else:
-        asked.dataset(asked.scale(tier))
-    watcher.phase("measuring the machine", 0.0)
-    if request.seconds is None:
-        probe = _probe(design.shapes, trained_layers(design), machine, workers)
-    else:
-        useful = max(1.0, request.seconds - OVERHEAD_SECONDS) * EFFICIENCY
-        probe = _probe(asked.scale(tier), (1, 2, 3), machine, workers)
-        for _ in range(2):
-            tier = tier_of(useful * speed(probe))
-            design = asked.design(tier)
-            measured = (probe["scale"], probe["layers"])
-            if measured == (design.scale, list(trained_layers(design))):
-                break
-            probe = _probe(design.shapes, trained_layers(design), machine, workers)
-        tier = tier_of(useful * speed(probe))
-        design = asked.design(tier)
-    probe["allowed_seconds"] = request.seconds
-    probe["expected_seconds"] = OVERHEAD_SECONDS + tier.flops / speed(probe) / EFFICIENCY
-    text = {"text": _fingerprint(asked.dataset(design.shapes))}
-    with storage("the trial's design", path):
-        write_json(
-            path, {"asked": asked.to_dict() | text, "design": design.to_dict(), "probe": probe}
+        scale = next(each for each in SCALES if each.name == held["design"]["scale"])
+        if held["training"] != recipe_of_training(scale):
+            raise ProblemError(
+                f"the trial in {folder} was begun by a version that trains differently; choose "
+                "another --output."
+            )
+        data = _hashes(prepare(self.request.data(scale), self.request.cache))
+        changed = [name for name, value in data.items() if held["data"].get(name) != value]
+        if changed:
+            raise ProblemError(
+                f"the text of {self.request.corpus} changed since the trial in {folder} began (its "
+                f"{', '.join(changed)} differ), and its runs would not compare; choose another "
+                "--output, or put the old text back. Nothing was overwritten."
+            )
+        self.watcher.say(f"Going on with the trial in {folder}.")
+        return Design.from_dict(held["design"]), held["probe"], data
+
+    def _new(self) -> tuple[Design, Dataset, probing.Probe]:
+        request, tier = self.request, self.request.tier
+        if request.seconds is None:  # whatever is wrong with corpus or allowance shows at once
+            design, dataset = self._sized(tier or tier_of(request.flops or 0.0))
+            self.watcher.phase("measuring the machine", 0.0)
+            probe = self._probe(design)
+        else:
+            design, dataset, probe = self._timed(request.seconds)
+        rate = probing.speed(probe, design)
+        probe["expected_seconds"] = OVERHEAD_SECONDS + design.expected / rate / EFFICIENCY
+        return design, dataset, probe
+
+    def _timed(self, seconds: float) -> tuple[Design, Dataset, probing.Probe]:
+        """A design for a time: speed is measured at the sizes that it leads to."""
+        useful = max(1.0, seconds - OVERHEAD_SECONDS) * EFFICIENCY
+        scale = SCALES[0]
+        prepare(self.request.data(scale), self.request.cache)
+        self.watcher.phase("measuring the machine", 0.0)
+        probe = probing.measure(
+            scale, probing.FIRST_LAYERS, scale.vocabulary, self.machine, self.workers
         )
-    return design, probe
+        guess = useful * probing.first_guess(probe, True)
+        beyond = scale_for(allocation(self.question, tier_of(guess))) != scale
+        rate = probing.first_guess(probe, beyond)
+        design, dataset = self._sized(tier_of(useful * rate))
+        for _ in range(2):
+            if not probing.covers(probe, design):
+                probe = self._probe(design)
+            rate = probing.speed(probe, design)
+            design, dataset = self._sized(tier_of(useful * rate))
+            if probing.covers(probe, design):
+                return design, dataset, probe
+        return design, dataset, self._probe(design)
+
+    def _probe(self, design: Design) -> probing.Probe:
+        layers = probing.sizes(design)
+        return probing.measure(design.shapes, layers, design.vocabulary, self.machine, self.workers)
+
+    def _sized(self, tier: Tier) -> tuple[Design, Dataset]:
+        """The design of an allowance, at a smaller scale where there is too little text."""
+        request = self.request
+        scales = SCALES[: 1 + SCALES.index(scale_for(allocation(self.question, tier)))]
+        for scale in scales[::-1]:
+            dataset = prepare(request.data(scale), request.cache)
+            tokens = min(dataset.split(name).tokens for name in ("teacher", "student"))
+            try:
+                design = make_design(
+                    self.question, self.base, tier, scale, dataset.vocabulary, tokens,
+                    request.corpus, request.seed,
+                )  # fmt: skip
+            except InfeasibleError:
+                if scale == scales[0]:
+                    raise
+                continue
+            if design.baseline() >= FEWEST_TOKENS * design.parameters(design.layers):
+                break
+        return design, dataset
 
 
-def _fingerprint(dataset: Dataset) -> str:
-    """Identifies tokens and tokenizer by their content."""
-    return digest([dataset.tokenizer_hash, *(dataset.split(name).hash for name in SPLITS)])
-
-
-def speed(probe: Mapping[str, Any]) -> float:
-    """FLOP/s of all workers together, the mean over the probed models."""
-    rates = [each["flops_per_second"] for each in probe["models"]]
-    return float(sum(rates) / len(rates) * probe["workers"])
-
-
-def _probe(
-    scale: Scale, layers: Sequence[int], machine: dict[str, Any], workers: Workers
-) -> dict[str, Any]:
-    """The same measurement by every worker at once: they share caches and memory."""
-    models = [scale.config(each, scale.vocabulary) for each in layers]
-    task = {
-        "kind": "probe",
-        "machine": _machine(machine, scale),
-        "batch": scale.batch,
-        "models": [asdict(model) for model in models],
-    }
-    for number in range(workers.count):
-        workers.start(f"probe-{number}", task)
-    found: list[dict[str, Any]] = []
-    while len(found) < workers.count:
-        for event in workers.events(1.0):
-            if event.error is not None:
-                raise event.error
-            if event.done:
-                found.append(event.result)
-    mean = dict(found[0])
-    mean |= {"workers": workers.count, "scale": scale.name, "layers": list(layers)}
-    for index, model in enumerate(mean["models"]):
-        rates = [each["models"][index]["flops_per_second"] for each in found]
-        model["flops_per_second"] = sum(rates) / len(rates)
-    mean["matmul"] = sum(each["matmul"] for each in found) / len(found)
-    return mean
-
-
-def _data(request: Request, scale: Scale) -> DataSpec:
-    return DataSpec(
-        corpus=request.corpus, vocabulary=scale.vocabulary, field=request.field,
-        max_documents=request.max_documents,
-    )  # fmt: skip
-
-
-def _machine(machine: dict[str, Any], scale: Scale) -> dict[str, Any]:
-    """How models of a scale are trained."""
-    return machine | ({"microbatch": scale.microbatch} if scale.microbatch else {})
+def _hashes(dataset: Dataset) -> dict[str, str]:
+    """What identifies the text, by its content."""
+    splits = {f"{name} tokens": dataset.split(name).hash for name in SPLITS}
+    return {"tokenizer": dataset.tokenizer_hash} | splits
 
 
 def _gpu(device: str | None) -> bool:

@@ -4,10 +4,10 @@
 2. At equal total FLOPs: the same.
 3. Is the recommended allocation the best of those tried, or within the noise of it?
 
-The noise is the spread over seeds, pooled over all arms; where the arms' spreads differ beyond
-chance (Bartlett's test), the widest stands for all. Fewer than three seeds answer nothing. A
-prediction that takes no side (its own draws disagree) is not held against the
-law: the question stays open.
+The noise is the spread over seeds, pooled over all arms: three seeds of one arm say little about
+it. An arm that scatters more than the pool counts with its own spread, so that the others do not
+lend it theirs. Fewer than three seeds answer nothing. A prediction that takes no side (its own
+draws disagree) is not held against the law: the question stays open.
 """
 
 from __future__ import annotations
@@ -34,9 +34,6 @@ MATERIAL = 0.005
 RESOLUTION = 0.02
 """Share of the loss that must be visible over the noise before "no neighbour is better" counts."""
 
-UNEVEN = 0.01
-"""p-value of Bartlett's test below which the arms do not share one spread."""
-
 SURE = 0.9
 """Probability from which a predicted sign counts as a side taken."""
 
@@ -58,58 +55,51 @@ class Difference:
 
 @dataclass(frozen=True)
 class Answer:
-    """A question, its outcome and the reason in one sentence. `against`: the arm the recommended
-    one is compared with, the neighbour that comes nearest where it is one of many."""
+    """A question, its outcome and the reason in one sentence."""
 
     question: str
     outcome: Outcome
     text: str
     difference: Difference | None = None
-    against: str | None = None
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """All answers. `noise`: standard deviation of one run, nats, `even` where all arms share it;
-    `regret`: measured loss of
+    """All answers. `noise`: pooled standard deviation of one run, nats; `regret`: measured loss of
     the recommended allocation minus the best of those tried."""
 
     outcome: Outcome
     answers: tuple[Answer, ...]
     noise: float | None
-    even: bool
     regret: float
     best: str
 
 
 @dataclass(frozen=True)
 class Noise:
-    """Standard deviation of one run and its degrees of freedom, pooled where `even`."""
+    """Pooled standard deviation of one run and its degrees of freedom."""
 
     deviation: float
     freedom: int
-    even: bool = True
 
-    def half_width(self, n: int, m: int, tail: float) -> float:
-        """Half the interval of a difference of means of n and m runs; `tail` on each side."""
+    def of_mean(self, values: Sequence[float]) -> float:
+        """Standard deviation of an arm's mean: from the pool's spread or its own, the larger."""
+        own = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+        return max(self.deviation, own) / sqrt(len(values))
+
+    def half_width(self, tail: float, *arms: Sequence[float]) -> float:
+        """Half the interval of one arm's mean or of a difference of two; `tail` on each side."""
         stats = require("scipy.stats", extra="fit")
-        spread = self.deviation * sqrt(1 / n + 1 / m)
+        spread = sqrt(sum(self.of_mean(values) ** 2 for values in arms))
         return float(stats.t.ppf(1 - tail, self.freedom) * spread)
 
 
 def pooled(groups: Sequence[Sequence[float]]) -> Noise | None:
-    """The spread within groups of replicates; None where nothing was done twice. Groups that do not
-    share one spread get the widest of theirs, with its own few degrees of freedom."""
+    """The spread within groups of replicates; None where nothing was done twice."""
     freedom = sum(len(group) - 1 for group in groups)
     if freedom < 1:
         return None
     squares = sum(float(np.sum((np.asarray(g) - np.mean(g)) ** 2)) for g in groups)
-    repeated = [group for group in groups if len(group) > 1 and np.std(group) > 0]
-    if len(repeated) > 1:
-        stats = require("scipy.stats", extra="fit")
-        if stats.bartlett(*repeated).pvalue < UNEVEN:
-            widest = max(repeated, key=lambda group: float(np.std(group, ddof=1)))
-            return Noise(float(np.std(widest, ddof=1)), len(widest) - 1, even=False)
     return Noise(sqrt(squares / freedom), freedom)
 
 
@@ -119,32 +109,32 @@ def judge(
     titles: Mapping[str, str],
     replicates: Sequence[Sequence[float]] = (),
     *,
-    neighbours_expected: bool = True,
+    neighbours_exist: bool = True,
 ) -> Judgement:
     """The verdict on measured cross-entropies of every arm, one per seed.
 
     predicted: what the calibrated law says about the recommended arm minus every other one.
-    replicates: further groups of runs that differ by their seed alone. neighbours_expected: False
-    where nothing can be moved at equal FLOPs, so that the question of the optimum does not arise.
+    replicates: further groups of runs that differ by their seed alone. The supervised arm of equal
+    tokens is also that of equal FLOPs if there is no other. neighbours_exist: False where the
+    recipe leaves nothing to choose, so that the third question does not arise.
     """
     noise = pooled([*measured.values(), *replicates])
     best = min((key for key in measured if key not in _BASELINES), key=lambda k: _mean(measured[k]))
     regret = _mean(measured[PLAN]) - _mean(measured[best])
-    comparisons = {EQUAL_TOKENS: "at equal student tokens", EQUAL_FLOPS: "at equal total FLOPs"}
-    if EQUAL_TOKENS not in measured:  # nothing but the student's training is charged
-        comparisons = {EQUAL_FLOPS: "at equal student tokens and total FLOPs"}
-    answers = (
-        *(_sign(where, key, measured, predicted, noise) for key, where in comparisons.items()),
-        *([_regret(measured, predicted, titles, noise)] if neighbours_expected else []),
-    )
+    flops = EQUAL_FLOPS if EQUAL_FLOPS in measured else EQUAL_TOKENS  # nothing charged: the same
+    answers = [
+        _sign("at equal student tokens", EQUAL_TOKENS, measured, predicted, noise),
+        _sign("at equal total FLOPs", flops, measured, predicted, noise),
+    ]
+    if neighbours_exist:
+        answers.append(_regret(measured, predicted, titles, noise))
     outcomes = {answer.outcome for answer in answers}
     overall: Outcome = "pass"
     if "fail" in outcomes:
         overall = "fail"
     elif "inconclusive" in outcomes:
         overall = "inconclusive"
-    deviation, even = (noise.deviation, noise.even) if noise else (None, True)
-    return Judgement(overall, answers, deviation, even, regret, best)
+    return Judgement(overall, tuple(answers), noise.deviation if noise else None, regret, best)
 
 
 _BASELINES = (EQUAL_TOKENS, EQUAL_FLOPS)
@@ -163,7 +153,7 @@ def compare(
     difference = _mean(ours) - _mean(theirs)
     if noise is None:
         return Difference(predicted.predicted, predicted.likely, difference)
-    half = noise.half_width(len(ours), len(theirs), tail)
+    half = noise.half_width(tail, ours, theirs)
     return Difference(
         predicted.predicted, predicted.likely, difference, difference - half, difference + half
     )
@@ -182,19 +172,17 @@ def _sign(
     seeds = min(len(measured[PLAN]), len(measured[other]))
     if seeds < LEAST_SEEDS:
         why = f"{seeds} seed(s), fewer than {LEAST_SEEDS}, decide nothing"
-        return Answer(question, "inconclusive", f"{words}; {why}.", found, other)
+        return Answer(question, "inconclusive", f"{words}; {why}.", found)
     if found.low is None or found.high is None or found.low <= 0 <= found.high:
-        return Answer(question, "inconclusive", f"{words}; the noise hides the sign.", found, other)
+        return Answer(question, "inconclusive", f"{words}; the noise hides the sign.", found)
     better = "distilling" if found.measured < 0 else "supervised training"
     if 1 - SURE < found.likely < SURE:
         why = "the law itself takes no side"
-        return Answer(
-            question, "inconclusive", f"{words}: {better} is better, but {why}.", found, other
-        )
+        return Answer(question, "inconclusive", f"{words}: {better} is better, but {why}.", found)
     same = (found.measured < 0) == (found.predicted < 0)
     ending = "as predicted" if same else "against the prediction"
-    words = f"{words}: {better} is better, {ending}."
-    return Answer(question, "pass" if same else "fail", words, found, other)
+    return Answer(question, "pass" if same else "fail", f"{words}: {better} is better, {ending}.",
+                  found)  # fmt: skip
 
 
 def _regret(
@@ -218,17 +206,15 @@ def _regret(
     seeds = min(len(measured[key]) for key in (PLAN, *neighbours))
     if seeds < LEAST_SEEDS or found.low is None:
         why = f"{seeds} seed(s), fewer than {LEAST_SEEDS}, decide nothing"
-        return Answer(question, "inconclusive", f"{words}; {why}.", found, worst)
+        return Answer(question, "inconclusive", f"{words}; {why}.", found)
     half = found.measured - found.low
     if found.low > 0 and found.measured > MATERIAL * loss:
         why = f"more than the noise of {half:.3f} and than {MATERIAL:.1%} of the loss"
-        return Answer(question, "fail", f"{words}, {why}.", found, worst)
+        return Answer(question, "fail", f"{words}, {why}.", found)
     if half > RESOLUTION * loss:
         why = f"differences below {half:.3f} nats drown in the noise"
-        return Answer(
-            question, "inconclusive", f"{words}; {why}, more seeds are needed.", found, worst
-        )
+        return Answer(question, "inconclusive", f"{words}; {why}, more seeds are needed.", found)
     if found.measured <= 0:
-        return Answer(question, "pass", f"{words} (noise {half:.3f}).", found, worst)
+        return Answer(question, "pass", f"{words} (noise {half:.3f}).", found)
     why = "within the noise" if found.low <= 0 else f"below {MATERIAL:.1%} of the loss"
-    return Answer(question, "pass", f"{words}, {why} ({half:.3f}).", found, worst)
+    return Answer(question, "pass", f"{words}, {why} ({half:.3f}).", found)

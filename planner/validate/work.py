@@ -65,8 +65,9 @@ def _probe(task: Task) -> dict[str, Any]:
             config = Config(**shape)
             step = training_step(config, task["batch"], engine)
             tokens = task["batch"] * config.context
-            dense = 3.0 * config.flops.dense * tokens
-            counted = _count(step, engine.device.type)
+            # a single sequence: attention that the counter sees takes memory
+            counted = _count(training_step(config, 1, engine), engine.device.type)
+            dense = 3.0 * config.flops.dense * config.context
             seconds = _seconds(step, engine.synchronise)
             found["models"].append(
                 {

@@ -92,7 +92,7 @@ def test_one_seed_is_inconclusive(finished: tuple[Path, str]) -> None:
 
     assert found["outcome"] == "inconclusive"
     assert "INCONCLUSIVE" in printed
-    assert [a["outcome"] for a in found["judgement"]["answers"]][1:] == ["inconclusive"] * 2
+    assert [a["outcome"] for a in found["judgement"]["answers"]] == ["inconclusive"] * 3
     assert {arm["key"] for arm in found["arms"]} >= {
         "recommended", "supervised-tokens", "supervised-flops",
     }  # fmt: skip
@@ -125,26 +125,21 @@ def test_a_resumed_trial_reports_what_an_uninterrupted_one_does(
     assert without_times(report(tmp_path / "whole")) == without_times(report(finished[0]))
 
 
-def test_text_that_changed_is_not_mixed_in(
-    finished: tuple[Path, str], recipe: Path, options: list[object], tmp_path: Path
-) -> None:
-    """A trial is not gone on with on other text, and loses nothing by the attempt."""
-    folder = tmp_path / "begun"
-    shutil.copytree(finished[0], folder)
-    other = tmp_path / "text"
-    shutil.copytree(str(options[3]), other)
-    (other / "0.txt").write_text("Something else altogether. " * 500, encoding="utf-8")
-    at = folder / "design.json"
-    at.write_text(at.read_text(encoding="utf-8").replace(str(options[3]), str(other)))
-    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    words = [*options[:3], other, *options[4:], "--output", folder, "--quiet"]
-    done = subprocess.run(
-        command("validate", recipe, *words), capture_output=True, text=True, check=False
-    )
+def test_planned_and_measured_totals_are_reported(finished: tuple[Path, str]) -> None:
+    """FLOPs and wall time of the whole trial stand beside what was allowed and expected; the clock
+    goes on after an interruption."""
+    folder, printed = finished
+    trial, machine = report(folder)["trial"], report(folder)["machine"]
+    planned = trial["ladder_flops"] + trial["test_flops"]
 
-    assert done.returncode == 2
-    assert "holds another trial (it differs in text)" in done.stderr
-    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    assert planned <= 1.02 * trial["allowance"]
+    assert trial["expected_flops"] <= trial["allowance"] * (1 + 1e-6)
+    assert trial["spent_flops"] == pytest.approx(planned)
+    longest = max(run["seconds"] for run in report(folder)["runs"])
+    assert longest < machine["wall_seconds"] < 600
+    assert machine["expected_seconds"] > 0
+    assert "of them not compared" in printed
+    assert "wall time" in printed
 
 
 def test_a_finished_trial_only_reports(
@@ -186,7 +181,74 @@ def test_another_trial_in_the_folder_is_refused(
     found = CliRunner().invoke(planner, [str(word) for word in words])
 
     assert found.exit_code == 2
-    assert "holds another trial (it differs in seed)" in found.output
+    assert "holds another trial (its seed differ)" in found.output
+
+
+@pytest.fixture
+def begun(finished: tuple[Path, str], options: list[object], tmp_path: Path) -> list[object]:
+    """Options of a copy of the trial whose report is missing, on a corpus that may be changed."""
+    shutil.copytree(finished[0], tmp_path / "trial")
+    (tmp_path / "trial" / "report.json").unlink()
+    return [*options, "--output", tmp_path / "trial"]
+
+
+def files(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_changed_text_is_refused(recipe: Path, begun: list[object], tmp_path: Path) -> None:
+    """Runs on one state of the corpus are not mixed with runs on another, and nothing is lost."""
+    text = tmp_path / "text"
+    shutil.copytree(Path(str(begun[3])), text)
+    design = tmp_path / "trial" / "design.json"
+    design.write_text(design.read_text(encoding="utf-8").replace(str(begun[3]), str(text)))
+    before = files(tmp_path / "trial")
+    changed = next(text.glob("*.txt"))
+    changed.write_text("Quite another speech. " * 2_000, encoding="utf-8")
+    words = ["validate", recipe, *begun[:3], text, *begun[4:]]
+    found = CliRunner().invoke(planner, [str(word) for word in words])
+
+    assert found.exit_code == 2, found.output
+    assert "changed since the trial" in found.output
+    assert "tokens" in found.output
+    assert "Nothing was overwritten" in found.output
+    assert files(tmp_path / "trial") == before
+
+
+def test_a_finished_run_on_other_text_is_refused(
+    recipe: Path, begun: list[object], tmp_path: Path
+) -> None:
+    """A run whose record names other tokens than the trial's is not taken for one of its own."""
+    path = tmp_path / "trial" / "runs" / "ladder-supervised-0" / "record.json"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**record, "dataset": "0" * 32}), encoding="utf-8")
+    found = CliRunner().invoke(planner, [str(w) for w in ("validate", recipe, *begun)])
+
+    assert found.exit_code == 2, found.output
+    assert "ladder-supervised-0 was trained on another state" in found.output
+
+
+@pytest.mark.parametrize("changed", [("--max-documents", 30), ("--field", "body")])
+def test_other_text_options_are_refused(
+    recipe: Path, begun: list[object], changed: tuple[object, ...]
+) -> None:
+    """What is read of the corpus belongs to the trial."""
+    found = CliRunner().invoke(planner, [str(w) for w in ("validate", recipe, *begun, *changed)])
+
+    assert found.exit_code == 2, found.output
+    assert f"its {str(changed[0]).removeprefix('--')} differ" in found.output
+
+
+def test_touched_text_goes_on(
+    recipe: Path, begun: list[object], finished: tuple[Path, str]
+) -> None:
+    """The content counts, not the time of writing; the report comes again, the same."""
+    for path in Path(str(begun[3])).glob("*.txt"):
+        path.touch()
+    found = CliRunner().invoke(planner, [str(w) for w in ("validate", recipe, *begun, "--quiet")])
+
+    assert found.exit_code == EXIT_CODES["inconclusive"], found.output
+    assert report(Path(str(begun[-1]))) == report(finished[0])
 
 
 @pytest.mark.parametrize(

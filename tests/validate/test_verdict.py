@@ -70,13 +70,18 @@ def test_noise_hides_differences() -> None:
 
 
 @pytest.mark.parametrize("seeds", [1, 2])
-def test_few_seeds_say_nothing(seeds: int) -> None:
-    """Below three seeds every question stays open, however clear the numbers look."""
+@pytest.mark.parametrize(
+    "means", [{}, {"supervised_tokens": 4.3}, {"supervised_flops": 4.8}, {"longer": 4.3}], ids=str
+)
+def test_few_seeds_say_nothing(seeds: int, means: dict[str, float]) -> None:
+    """Below three seeds every question stays open, however clear the numbers look: no trial of
+    one seed passes, and none fails."""
     replicates = [[4.0, 4.01, 4.02]]
-    found = judge(measured(seeds), LAW, TITLES, replicates)
+    found = judge(measured(seeds, **means), LAW, TITLES, replicates)
 
     assert outcomes(found) == ["inconclusive"] * 3
     assert found.outcome == "inconclusive"
+    assert "fewer than 3" in found.answers[0].text
 
 
 def test_one_seed_without_replicates_says_nothing() -> None:
@@ -104,24 +109,24 @@ def test_a_slightly_better_neighbour_is_within_the_noise() -> None:
     assert found.best == "longer"
 
 
-def test_one_comparison_where_tokens_and_flops_coincide() -> None:
-    """Where only the student's training is charged, the two baselines are one and count once."""
-    values = {k: v for k, v in measured().items() if k != EQUAL_TOKENS}
-    found = verdict(values)
+def test_coinciding_baselines_answer_both_questions() -> None:
+    """Where nothing of the teacher is charged, the one supervised arm is both baselines."""
+    values = {key: value for key, value in measured().items() if key != EQUAL_FLOPS}
+    law = {key: value for key, value in LAW.items() if key != EQUAL_FLOPS}
+    found = judge(values, law, TITLES)
 
-    assert [answer.against for answer in found.answers] == [EQUAL_FLOPS, "longer"]
-    assert "student tokens and total FLOPs" in found.answers[0].question
+    assert outcomes(found) == ["pass", "pass", "pass"]
+    assert found.answers[0].difference == found.answers[1].difference
+    assert found.noise == pytest.approx(0.01)
 
 
-def test_uneven_spreads_are_not_averaged_away() -> None:
-    """One allocation that scatters far more than the others sets the interval for all."""
-    values = measured(seeds=5, spread=0.001)
-    values["longer"] = [4.3, 4.9, 4.4, 4.8, 4.52]
-    found = verdict(values)
+def test_a_question_that_does_not_arise_is_not_asked() -> None:
+    """Where the recipe leaves nothing to choose, the verdict rests on the two baselines."""
+    values = {k: v for k, v in measured().items() if k not in TITLES}
+    found = judge(values, LAW, TITLES, neighbours_exist=False)
 
-    assert not found.even
-    assert found.noise == pytest.approx(np.std(values["longer"], ddof=1))
-    assert verdict(measured()).even
+    assert outcomes(found) == ["pass", "pass"]
+    assert found.outcome == "pass"
 
 
 def test_without_neighbours_nothing_is_said_about_the_optimum() -> None:
@@ -131,18 +136,32 @@ def test_without_neighbours_nothing_is_said_about_the_optimum() -> None:
     assert outcomes(verdict(values))[2] == "inconclusive"
 
 
-def test_intervals_cover_at_their_level() -> None:
-    """Of many trials without any true difference, about one in twenty finds one."""
-    rng = np.random.default_rng(0)
-    wrong = 0
+def wrong_findings(spreads: list[float]) -> float:
+    """How often two arms without any true difference are told apart, the first one's spread among
+    those of three seeds each."""
+    rng, wrong = np.random.default_rng(0), 0
     for _ in range(2_000):
-        groups = [list(group) for group in rng.normal(0, 0.05, (5, 3))]
+        groups = [list(rng.normal(0, spread, 3)) for spread in spreads]
         noise = pooled(groups)
         assert noise is not None
         difference = abs(np.mean(groups[0]) - np.mean(groups[1]))
-        wrong += difference > noise.half_width(3, 3, 0.025)
+        wrong += difference > noise.half_width(0.025, groups[0], groups[1])
+    return wrong / 2_000
 
-    assert 0.035 < wrong / 2_000 < 0.065
+
+def test_intervals_cover_at_their_level() -> None:
+    """Of many trials without any true difference, at most one in twenty finds one."""
+    assert 0.015 < wrong_findings([0.05] * 5) < 0.055
+
+
+def test_an_arm_that_scatters_more_is_not_lent_the_others_calm() -> None:
+    """Grossly unequal spreads: the arm's own counts; the pool alone would be wrong in one trial of
+    six, and of four."""
+    assert wrong_findings([0.15, 0.05, 0.05, 0.05, 0.05]) < 0.12
+    assert wrong_findings([0.25, *[0.05] * 6]) < 0.16
+    calm = Noise(0.01, 8)
+    assert calm.of_mean([4.0, 4.3, 4.6]) == pytest.approx(0.3 / 3**0.5)
+    assert calm.of_mean([4.0, 4.001, 4.002]) == pytest.approx(0.01 / 3**0.5)
 
 
 def test_pooled_noise_ignores_what_differs_between_arms() -> None:
