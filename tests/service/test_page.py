@@ -49,8 +49,8 @@ def test_typing_a_budget_shows_the_command_lines_numbers(open_page: Open) -> Non
     assert [row[3] for row in _cells(page, "#scenario-table")] == [
         line.cross_entropy for line in words.scenario_lines(plan)
     ]
-    legend = page.locator("#loss-chart .legend").inner_text()
-    assert units.format_loss(plan.cross_entropy) in legend
+    legend = page.locator("#loss-chart .legend")  # the curves come after the recipe
+    legend.get_by_text(units.format_loss(plan.cross_entropy)).first.wait_for()
 
 
 def test_a_slider_moves_the_plan_and_the_field(open_page: Open) -> None:
