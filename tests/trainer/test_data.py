@@ -22,8 +22,10 @@ from planner.trainer.data import (
     tokenizer_hash,
     train_tokenizer,
 )
+from planner.trainer.engine import Machine
 from planner.trainer.files import StorageError
-from tests.trainer.conftest import DATA
+from planner.trainer.train import train
+from tests.trainer.conftest import DATA, supervised
 
 
 def texts(dataset: Dataset, split: str) -> set[str]:
@@ -224,3 +226,14 @@ def test_tokenizers_that_cannot_read_text_are_refused(
     """An untrained tokenizer, or one that has no entry for unknown words, is named as the cause."""
     with pytest.raises(PlannerError, match=message):
         prepare(word_level(tmp_path, entries, "absent"), tmp_path / "cache")
+
+
+@pytest.mark.parametrize("entries", [300, 400])
+def test_a_model_of_another_vocabulary_is_refused(
+    entries: int, dataset: Dataset, cache: Path, tmp_path: Path
+) -> None:
+    """A tokenizer with more entries than the model, or fewer, is named with both numbers."""
+    spec = supervised()
+    spec = replace(spec, model=replace(spec.model, vocabulary=entries))
+    with pytest.raises(PlannerError, match=rf"vocabulary of {entries} .*320; give them the same"):
+        train(spec, tmp_path / "run", Machine(device="cpu"), cache=cache)
