@@ -31,7 +31,7 @@ def measure(
     """FLOP/s of every model, the same by every worker at once: they share caches and memory."""
     task = {
         "kind": "probe",
-        "machine": {**machine, **scale.machine},
+        "machine": dict(machine),
         "batch": scale.batch,
         "models": [asdict(scale.config(each, vocabulary)) for each in layers],
     }

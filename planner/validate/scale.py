@@ -13,8 +13,7 @@ from planner.trainer.model import Config
 @dataclass(frozen=True)
 class Scale:
     """Shapes that every model of a trial shares. `largest` is the FLOPs of one allocation up to
-    which the scale is meant; `microbatch` the sequences of one backward pass, where a whole step's
-    activations would not fit an accelerator."""
+    which the scale is meant."""
 
     name: str
     aspect_ratio: int
@@ -25,16 +24,10 @@ class Scale:
     batch: int
     evaluation_tokens: int
     largest: float
-    microbatch: int | None = None
 
     @property
     def tokens_per_step(self) -> int:
         return self.batch * self.context
-
-    @property
-    def machine(self) -> dict[str, int]:
-        """How its models are trained, as options of `planner.trainer.engine.Machine`."""
-        return {"microbatch": self.microbatch} if self.microbatch else {}
 
     @property
     def family(self) -> Family:
@@ -56,7 +49,7 @@ class Scale:
 SCALES = (
     Scale("tiny", 16, 16, 8, 1_024, 128, 8, 1 << 15, 1e14),
     Scale("small", 64, 64, 64, 8_192, 512, 32, 1 << 18, 1e17),
-    Scale("paper", 128, 128, 128, 32_168, 2_048, 128, 1 << 20, float("inf"), 16),
+    Scale("paper", 128, 128, 128, 32_168, 2_048, 128, 1 << 20, float("inf")),
 )
 
 

@@ -130,7 +130,7 @@ def _run(
         for remark in design.remarks:
             watcher.say(remark)
         spec = request.data(design.shapes)
-        place = Place(request.output, spec, machine | design.shapes.machine, request.cache, data)
+        place = Place(request.output, spec, machine, request.cache, data)
         watcher.phase("calibrating", sum(map(design.cost, design.ladder)))
         records = execute(design, design.ladder, place, workers, watcher.progress, clock.lap)
         calibration = calibrate(rows(design, design.ladder, records), base)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -138,6 +139,19 @@ def test_recomputation_changes_no_loss(tmp_path: Path, cache: Path) -> None:
     assert steps(tmp_path / "a") == steps(tmp_path / "b")
     assert spared.flops.exact == plain.flops.exact == plain.flops.hardware
     assert spared.flops.hardware > spared.flops.exact
+
+
+@pytest.mark.filterwarnings("ignore")  # the compiler warns of its own insides
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler here")
+def test_compilation_changes_no_loss(tmp_path: Path, cache: Path, teacher_run: Path) -> None:
+    """Compiled layers and losses, cut up and recomputed, beside a teacher: the same numbers."""
+    spec = distilled(teacher_run, 3)
+    train(spec, tmp_path / "a", MACHINE, cache=cache)
+    compiled = replace(MACHINE, compile=True, recompute=True, microbatch=2)
+    train(spec, tmp_path / "b", compiled, cache=cache)
+    for a, b in zip(steps(tmp_path / "a"), steps(tmp_path / "b"), strict=True):
+        assert b["loss"] == pytest.approx(a["loss"], rel=1e-5)
+        assert b["norm"] == pytest.approx(a["norm"], rel=1e-4)
 
 
 def test_training_learns_and_distillation_approaches_the_teacher(
