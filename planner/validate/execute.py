@@ -79,9 +79,9 @@ class Place:
             )
         if found.dataset != self.hashes[f"{run.split} tokens"]:
             raise ProblemError(
-                f"{run.key} was trained on another state of {self.data.corpus} than the trial in "
-                f"{self.root} was begun with, and would not compare; choose another --output. "
-                "Nothing was overwritten."
+                f"the run {run.key} was trained on another state of {self.data.corpus} than the "
+                f"trial in {self.root} was begun with, and would not compare; choose another "
+                "--output. Nothing was overwritten."
             )
         return found
 

@@ -225,7 +225,7 @@ def test_a_finished_run_on_other_text_is_refused(
     found = CliRunner().invoke(planner, [str(w) for w in ("validate", recipe, *begun)])
 
     assert found.exit_code == 2, found.output
-    assert "ladder-supervised-0 was trained on another state" in found.output
+    assert "run ladder-supervised-0 was trained on another state" in found.output
 
 
 @pytest.mark.parametrize("changed", [("--max-documents", 30), ("--field", "body")])
