@@ -69,6 +69,9 @@ machine_options = _options(
     click.option("--device", help="cpu or cuda; a GPU where there is one unless given."),
     click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16"])),
     click.option("--compile", is_flag=True, help="Use torch.compile."),
+    click.option(
+        "--kernel", type=click.Choice(["chunked", "liger"]), help="Supervised loss on a GPU."
+    ),
     click.option("--parallel", type=click.Choice(["ddp", "fsdp"]), help="Under torchrun."),
     click.option("--microbatch", type=int, help="Sequences per device and backward pass."),
     click.option("--recompute", is_flag=True, help="Recompute activations to save memory."),
@@ -176,7 +179,7 @@ def machine_of(given: dict[str, Any]) -> Machine:
     if given["threads"]:
         torch.set_num_threads(given["threads"])
     peak = None if given["peak"] is None else units.parse_flops(given["peak"], "peak")
-    names = ("device", "precision", "compile", "parallel", "microbatch", "recompute")
+    names = ("device", "precision", "compile", "kernel", "parallel", "microbatch", "recompute")
     more = ("checkpoint_every", "deterministic")
     return Machine(peak=peak, **_set({name: given[name] for name in (*names, *more)}))
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from planner.trainer import memory
 from planner.trainer.engine import Engine, Machine, open_engine
+from planner.trainer.fused import make_loss
 from planner.trainer.hardware import Peak, device_name, peak_of, probe_matmul, utilisation
 from planner.trainer.loss import LinearLoss
 from planner.trainer.model import Config, build
@@ -85,7 +86,8 @@ def training_step(config: Config, batch: int, engine: Engine) -> Callable[[], ob
     decoder = build(config, 0, engine.dtype)
     model = engine.place(decoder)
     optimizer = make_optimizer(decoder, Hyper())
-    loss = LinearLoss(None, 1e-4, compiled=engine.machine.compile)
+    machine = engine.machine
+    loss = make_loss(machine.kernel, None, 1e-4, engine.device, compiled=machine.compile)
     tokens = random_tokens(config, batch, engine)
     labels = tokens.flatten()
     parts = torch.split(tokens, memory.microbatch(config, batch, engine))

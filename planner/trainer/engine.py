@@ -27,8 +27,9 @@ Precision = Literal["auto", "float32", "bfloat16"]
 class Machine:
     """How to run, as opposed to what: none of this changes the run's identity.
 
-    `microbatch` is sequences per device and backward pass (None: what the GPU's memory holds by
+        `microbatch` is sequences per device and backward pass (None: what the GPU's memory holds by
     `memory.microbatch`, and on a CPU all of its share at once);
+    `kernel` is how head and loss are computed: our chunks, or Liger-Kernel's fused kernel;
     `recompute` trades a second forward pass for activation memory; `peak` is the FLOP/s that MFU is
     measured against instead of the catalogue's.
     """
@@ -36,6 +37,7 @@ class Machine:
     device: str | None = None
     precision: Precision = "auto"
     compile: bool = False
+    kernel: Literal["chunked", "liger"] = "chunked"
     parallel: Literal["ddp", "fsdp"] = "ddp"
     microbatch: int | None = None
     recompute: bool = False
@@ -68,6 +70,7 @@ class Engine:
         self.device = _device(kind, local)
         self.dtype = _precision(machine.precision, self.device)
         if self.device.type == "cuda":
+            torch.cuda.init()  # type: ignore[no-untyped-call]  # before counters can be reset
             torch.cuda.set_device(self.device)
             torch.set_float32_matmul_precision("high")
         if machine.deterministic:

@@ -30,6 +30,7 @@ from planner.trainer.clock import Clock
 from planner.trainer.data import Dataset, Sampler, prepare
 from planner.trainer.engine import Engine, Machine, open_engine
 from planner.trainer.files import StorageError, storage, write_json
+from planner.trainer.fused import FusedLoss, make_loss
 from planner.trainer.hardware import Peak, peak_of, utilisation
 from planner.trainer.logits import StoredLogits, key_of
 from planner.trainer.loss import TERMS, LinearLoss, Signal
@@ -82,7 +83,7 @@ class _Run:
     decoder: Decoder
     model: nn.Module
     optimizer: torch.optim.Optimizer
-    loss: LinearLoss
+    loss: LinearLoss | FusedLoss
     peak: Peak
     log: record.Log
     progress: record.Progress
@@ -103,6 +104,10 @@ class _Run:
     ) -> _Run:
         """Load everything, refuse what cannot work, and restore the newest checkpoint."""
         check_batch(spec, engine)
+        loss = make_loss(
+            engine.machine.kernel, spec.objective, spec.hyper.z_loss, engine.device,
+            compiled=engine.machine.compile,
+        )  # fmt: skip
         with storage("the run", out_dir):
             out_dir.mkdir(parents=True, exist_ok=True)
         dataset = prepare(spec.data, cache)
@@ -117,7 +122,6 @@ class _Run:
             stored = StoredLogits(Path(spec.logits), key)
         decoder = build(spec.model, spec.seed, engine.dtype)
         model = engine.place(decoder)
-        compiled = engine.machine.compile
         run = cls(
             spec,
             out_dir,
@@ -129,7 +133,7 @@ class _Run:
             decoder,
             model,
             make_optimizer(decoder, spec.hyper),
-            LinearLoss(spec.objective, spec.hyper.z_loss, compiled=compiled),
+            loss,
             peak_of(engine.device, engine.machine.peak),
             record.Log(out_dir / "log.jsonl"),
             progress,

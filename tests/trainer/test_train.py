@@ -323,12 +323,18 @@ def test_other_errors_inside_an_engine_stay_what_they_are() -> None:
 def one_gpu(monkeypatch: pytest.MonkeyPatch) -> list[torch.device]:
     """A machine that says it has one GPU; the devices whose peak memory was reset."""
     reset: list[torch.device] = []
+    ready: list[bool] = []
     fake = {
         "is_available": lambda: True,
         "device_count": lambda: 1,
+        "init": lambda: ready.append(True),
         "set_device": lambda device: None,
         "is_bf16_supported": lambda including_emulation: True,
-        "reset_peak_memory_stats": reset.append,
+        "reset_peak_memory_stats": lambda device: (
+            reset.append(device)
+            if ready
+            else pytest.fail("PyTorch refuses this before CUDA was initialised")
+        ),
     }
     for name, value in fake.items():
         monkeypatch.setattr(torch.cuda, name, value)
