@@ -70,7 +70,7 @@ def _trust(plan: Plan) -> list[str]:
         parts += [_table(trust.risk_head(plan.robust), trust.risk_rows(plan.robust))]
         parts += [_escape(trust.robust(plan.robust))]
     if plan.sensitivity:
-        parts += [_table(trust.pull_head(), trust.pull_rows(plan.sensitivity))]
+        parts += [_table(trust.pull_head(), trust.pull_rows(plan.sensitivity)), trust.pull_note()]
     return parts
 
 

@@ -153,14 +153,17 @@ def _trust(plan: Plan) -> list[RenderableType]:
         parts += [_cells(trust.risk_head(plan.robust), trust.risk_rows(plan.robust))]
         parts += [Padding(Text(trust.robust(plan.robust)), (0, 1)), ""]
     if plan.sensitivity:
-        parts += [_cells(trust.pull_head(), trust.pull_rows(plan.sensitivity)), ""]
+        parts += [_cells(trust.pull_head(), trust.pull_rows(plan.sensitivity))]
+        parts += [Padding(Text(trust.pull_note()), (0, 1)), ""]
     return parts
 
 
 def _cells(head: list[str], rows: list[list[str]]) -> Table:
     table = ruled_table()
     for i, name in enumerate(head):
-        table.add_column(" " * (i == 0) + name, justify="right" if i else "left", overflow="fold")
+        table.add_column(
+            " " * (i == 0) + name, justify="right" if i else "left", overflow="fold", no_wrap=not i
+        )
     for row in rows:
         table.add_row(f" {row[0]}", *row[1:])
     return table

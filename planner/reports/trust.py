@@ -159,18 +159,17 @@ def robust(found: Robust) -> str:
 def pull_head() -> list[str]:
     """Column heads of the sensitivities."""
     return [
-        "Coefficient", "from, to", "Moved", "Recipe, loss variance", "Cross-entropy",
-        "Student tokens", "Teacher", "on tokens",
+        "Coefficient", "Moved", "Of recipe, loss", "Loss", "D_S", "N_T", "D_T",
     ]  # fmt: skip
 
 
 def pull_rows(pulls: Sequence[Pull]) -> list[list[str]]:
-    """The coefficients that move the recipe most, those of either way of moving them apart."""
+    """The coefficients that move the recipe most, those of either way of moving them apart: through
+    their interval together with the others, or alone."""
     return [
         [
             pull.coefficient,
-            f"{pull.low:.4g}, {pull.high:.4g}",
-            pull.how,
+            _way(pull),
             _shares(pull),
             _ends(pull.cross_entropy, units.format_loss),
             _ends(pull.student_tokens, units.format_count),
@@ -180,6 +179,22 @@ def pull_rows(pulls: Sequence[Pull]) -> list[list[str]]:
         for how in (WITH_OTHERS, ALONE)
         for pull in [each for each in pulls if each.how == how][:PULLS_SHOWN]
     ]
+
+
+def _way(pull: Pull) -> str:
+    if pull.how == ALONE:
+        return "±1% alone"
+    return ", ".join(f"{end:.3g}".replace("e+0", "e") for end in (pull.low, pull.high))
+
+
+def pull_note() -> str:
+    """How the sensitivities are to be read."""
+    return (
+        "Sensitivity: a coefficient goes through its 90% interval with the others as they go with "
+        "it in the draws; shown are both ends of the plan, and the shares of the recipe's variance "
+        "and the loss's that go with it (correlated coefficients share theirs). Coefficients "
+        "that no draws vary are moved alone, by 1% down and up."
+    )
 
 
 def _shares(pull: Pull) -> str:
