@@ -71,6 +71,10 @@ QUANTITIES = {
     "teacher_cross_entropy": many(NATS),
 }  # fmt: skip
 TERMS = ("student_training", "teacher_inference", "teacher_pretraining", "serving")
+OTHER_VIEW = maybe(of(
+    source=TEXT, cross_entropy=NATS, interval=maybe(of(low=NATS, median=NATS, high=NATS)),
+    disagrees=FLAG, matters=FLAG,
+))  # fmt: skip
 GAIN = maybe(of(budget=FLOPS, nats=NATS))
 SPREAD = of(
     source=TEXT, draws=WHOLE, budgets=many(FLOPS), low=many(NATS), high=many(NATS),
@@ -85,7 +89,8 @@ COMPARISON = of(
         name=TEXT, **CHARGES, pays=TEXT, spread=maybe(SPREAD),
         crossovers=many(of(budget=FLOPS, low=FLOPS, high=FLOPS, better_above=TEXT, in_domain=FLAG)),
         largest_gain=GAIN, largest_gain_in_domain=GAIN, cross_entropy=many(NATS),
-        lower_bound=many(NATS), difference=many(NATS), in_domain=many(FLAG),
+        lower_bound=many(NATS), second_opinion=maybe(many(NATS)),
+        difference=many(NATS), in_domain=many(FLAG),
         compute_ratio=many(RATIO), data_ratio=many(RATIO), **QUANTITIES,
     )),
     verdict=TEXT,
@@ -141,20 +146,24 @@ REPORTS: dict[str, Schema] = {
         map=of(budgets=many(FLOPS), students=many(PARAMETERS), difference=many(many(NATS)),
                inside=many(many(FLAG)), tolerance=NATS),
     ),
-    "Compare": report("comparison", coefficients=TEXT, comparisons=many(COMPARISON)),
+    "Compare": report(
+        "comparison", coefficients=TEXT, comparisons=many(COMPARISON), second_opinion=MAYBE_TEXT,
+    ),
     "Target": report(
         "target", loss=NATS, like=maybe(of(size=PARAMETERS, tokens=TOKENS)), student=PARAMETERS,
         coefficients=TEXT,
         ways=many(of(
             method=TEXT, charge_inference=SHARE, charge_pretraining=SHARE, reachable=FLAG,
             budget=FLOPS, unreachable_below=FLOPS, floor=NATS, recipe=maybe(RECIPE),
-            supervised=maybe(BASELINE),
+            second_opinion=OTHER_VIEW, supervised=maybe(BASELINE),
         )),
     ),
     "Evaluate": report(
         "evaluation", cost=FLOPS, excess=NATS, budget_for_loss=FLOPS, saved=SHARE, recipe=RECIPE,
         best=RECIPE, certificate=CERTIFICATE, supervised=maybe(BASELINE), first=maybe(MOVE),
-        moves=many(MOVE), domain=many(plans("warning")), problem=PROBLEM, coefficients=TEXT,
+        moves=many(MOVE), domain=many(plans("warning")), best_domain=many(plans("warning")),
+        supervised_domain=many(plans("warning")), second_opinion=OTHER_VIEW,
+        second_opinion_of_best=OTHER_VIEW, problem=PROBLEM, coefficients=TEXT,
         rules=many(of(name=TEXT, summary=TEXT, affordable=FLAG, excess=NATS,
                       recipe=maybe(RECIPE))),
     ),
@@ -182,7 +191,8 @@ REPORTS: dict[str, Schema] = {
         problem=PROBLEM, coefficients=TEXT,
     ),
     "Family": report(
-        "family", ("break_even", "fixed_total", "counts"), budget=FLOPS, **CHARGES, cached=FLAG,
+        "family", ("break_even", "losses_after_break_even", "fixed_total", "counts"),
+        budget=FLOPS, **CHARGES, cached=FLAG,
         objective={"enum": ["budget", "weighted_cross_entropy"]},
         value=_number("nats per token, or FLOPs where targets are given"),
         lower_bound=_number("in the unit of value"),
@@ -195,7 +205,8 @@ REPORTS: dict[str, Schema] = {
             student_tokens=TOKENS, cross_entropy=NATS, training_flops=FLOPS, direct_tokens=TOKENS,
             direct_cross_entropy=NATS,
         )),
-        coefficients=TEXT, break_even={"type": ["integer", "null"]}, fixed_total=FLAG,
+        coefficients=TEXT, break_even={"type": ["integer", "null"]},
+        losses_after_break_even=many(WHOLE), fixed_total=FLAG,
         counts=many(COUNT),
     ),
     "Teachers": report(
