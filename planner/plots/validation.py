@@ -27,9 +27,10 @@ def headline(document: Mapping[str, Any]) -> str:
     answers = document["judgement"]["answers"]
     tokens = answers[0]["difference"]["measured"]
     word = "better" if tokens < 0 else "worse"
+    regret = f", regret {document['judgement']['regret']:.3f}"
     return (
         f"{document['outcome'].capitalize()}: distilled {abs(tokens):.2f} nats {word} than "
-        f"supervised at equal tokens, regret {document['judgement']['regret']:.3f}"
+        f"supervised at equal tokens{regret if document['trial']['neighbours_exist'] else ''}"
     )
 
 

@@ -248,20 +248,28 @@ def method(document: Document) -> tuple[str, ...]:
     trial, fit, order = document["trial"], document["calibration"], document["order"]
     probe = document["machine"]
     ratio = [model["counted_over_expected"] for model in probe["models"]]
-    noise = document["judgement"]["noise"]
+    noise, ordered = document["judgement"]["noise"], []
+    if order["pairs"]:
+        ordered = [
+            f"Order: of {order['pairs']} pairs of distilled allocations, {order['resolved']} are "
+            f"told apart by the measurements, {order['agreeing']} of them in the predicted order."
+        ]
+    regret = (
+        f" Recommended minus best tried (regret): {document['judgement']['regret']:.3f} nats."
+        if trial["neighbours_exist"]
+        else ""
+    )
     return (
         f"Calibration: {fit['runs']} runs cannot determine the laws' coefficients, so "
         f"{fit['prior']} lends its exponents as priors (spread "
         f"{fit['prior_spread_of_exponents']:.0%}); the fit leaves "
         f"{fit['rms_relative_error']:.2%} on them. Predictions are made before the tested runs, "
         "which share no run and no seed with the calibration.",
-        f"Order: of {order['pairs']} pairs of distilled allocations, {order['resolved']} are told "
-        f"apart by the measurements, {order['agreeing']} of them in the predicted order.",
+        *ordered,
         "Noise: "
         + ("unknown" if noise is None else f"{noise:.3f} nats")
         + " from seed to seed, pooled over all allocations (one that scatters more counts with its "
-        f"own spread). Recommended minus best tried (regret): "
-        f"{document['judgement']['regret']:.3f} nats.",
+        f"own spread).{regret}",
         f"Corpus {trial['corpus']}: {units.format_count(trial['split_tokens'])} tokens in the "
         f"smaller half; {trial['ladder_runs']} runs of {units.format_flops(trial['ladder_flops'])} "
         f"FLOPs to calibrate, {trial['test_runs']} of {units.format_flops(trial['test_flops'])} to "

@@ -11,6 +11,7 @@ import pytest
 pytest.importorskip("torch", reason="a trial's models need the extra `trainer`")
 
 from coefficients import load
+from planner.plots.validation import headline
 from planner.problem import Problem
 from planner.reports.validation import full_size, sheet
 from planner.validate.arms import plan_tests
@@ -102,6 +103,8 @@ def test_a_given_teacher_is_one_model_in_the_report() -> None:
     assert len(found["arms"][0]["seeds"]) == 3
     assert "stand-in" in text(found)
     assert "no other allocation of equal FLOPs" in text(found)
+    assert "regret" not in text(found) + headline(found)
+    assert "regret" in headline(made_up())
 
 
 @pytest.mark.parametrize("words", [{}, {"scenario": "best-case"}], ids=str)
