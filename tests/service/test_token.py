@@ -15,7 +15,8 @@ def test_a_pasted_link_reaches_the_field_in_use(open_page: Open) -> None:
     page = open_page("#budget=1e21&student=1B&teacher=size=7B,tokens=140B")
     page.focus("#budget")
     page.evaluate("location.hash = '#budget=3e22&student=2B&teacher=size=13B,loss=2.0'")
-    page.get_by_text("Plan for 3e22 FLOPs, 2B student, scenario full", exact=True).wait_for()
+    title = "Plan for 3e22 FLOPs, 2B student, scenario teacher-inference"
+    page.get_by_text(title, exact=True).wait_for()
     assert page.input_value("#budget") == "3e22"
 
     size = page.get_by_label("Parameters", exact=True)
