@@ -134,6 +134,18 @@ def test_warnings_are_on_the_page(open_page: Open) -> None:
     assert page.get_by_text("outside the measured range", exact=True).is_visible()
 
 
+def test_the_dagger_is_explained_only_where_it_stands(open_page: Open) -> None:
+    """A sign that no line carries has no legend."""
+    page = open_page("#budget=1e21&student=1B")
+    note, table = page.locator("#scenario-note"), page.locator("#scenario-table")
+    table.get_by_text("teacher-inference †").wait_for()
+    assert note.is_visible()
+    page.evaluate("location.hash = '#budget=1e21&student=1B&teacher=size=7B,tokens=140B'")
+    table.get_by_text("7B on 140B").first.wait_for()
+    assert "†" not in table.inner_text()
+    assert note.is_hidden()
+
+
 def test_a_mistake_is_shown_where_it_is(open_page: Open, server: Server) -> None:
     """The server's sentence, the field marked, and for too small a budget a way out."""
     page = open_page("#budget=1e12&student=1B")

@@ -209,6 +209,7 @@ function showScenarios(display) {
   const table = $("scenario-table");
   table.replaceChildren();
   header(table, ["Scenario", "Student", "Teacher", "Loss", "Against direct"]);
+  $("scenario-note").hidden = !display.scenarios.some((each) => each.name.includes("†"));
   rows(table, display.scenarios.map((each) =>
     [each.name, each.student, each.teacher, each.cross_entropy, each.difference]));
   [...table.querySelectorAll("tbody tr")].forEach((row, i) => {
