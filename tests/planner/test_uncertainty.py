@@ -183,7 +183,7 @@ def test_sensitivity_without_draws_moves_each_alone_and_says_so() -> None:
     assert law is not None
     assert (first.low, first.high) == pytest.approx((0.99 * law.alpha, 1.01 * law.alpha))
     text = "\n".join(" ".join(row) for row in trust.pull_rows(pulls))
-    assert "alone, by 1%" in text
+    assert "±1% alone" in text
 
 
 def test_robust_needs_draws() -> None:
