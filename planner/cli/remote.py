@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
@@ -79,7 +79,7 @@ def server_options() -> Callable[[Function], Function]:
             server = None if url is None else Server(url, token)
             return function(*args, server=server, **values)
 
-        return wrapper  # type: ignore[return-value]
+        return cast(Function, wrapper)
 
     return decorate
 

@@ -8,6 +8,7 @@ crowd of silent clients cannot keep the others out.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -20,7 +21,9 @@ KEEP_ALIVE = 30
 
 def protocol(limits: Limits) -> type[H11Protocol]:
     """uvicorn's h11 protocol under these limits; all its connections share one count."""
-    silent: dict[H11Protocol, None] = {}  # in the order in which they fell silent
+    silent: dict[
+        H11Protocol, Callable[[], None]
+    ] = {}  # how to close each, in the order in which they fell silent
 
     class Watched(H11Protocol):
         """Keeps time over its connection while no request is being answered on it."""
@@ -55,9 +58,9 @@ def protocol(limits: Limits) -> type[H11Protocol]:
             if self in silent:
                 return
             self.timer = self.loop.call_later(seconds, self.give_up)
-            silent[self] = None
+            silent[self] = self.give_up
             if len(silent) > limits.silent_connections:
-                next(iter(silent)).give_up()  # type: ignore[attr-defined]
+                next(iter(silent.values()))()
 
         def forget(self) -> None:
             """Stop the clock."""

@@ -315,8 +315,8 @@ def _tokenise(spec: DataSpec, directory: Path) -> None:
             encoded = tokenizer.encode_batch(group, add_special_tokens=False)
         except Exception as error:  # the library raises bare exceptions
             raise PlannerError(
-                f"the tokenizer {spec.tokenizer} cannot read the corpus: {error}; give one that "
-                "covers any text, such as a byte-level one"
+                f"the tokenizer {spec.tokenizer or 'of the corpus'} cannot read the corpus: "
+                f"{error}; give one that covers any text, such as a byte-level one"
             ) from error
         for document, encoding in zip(group, encoded, strict=True):
             writers[spec.split_of(document)].add([*encoding.ids, *end], len(document.encode()))

@@ -96,17 +96,19 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _line(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    damaged = StorageError(
+        f"line {number} of the run's log {path} is damaged; delete that line, or the file, to go "
+        "on without what it says"
+    )
     try:
         found = json.loads(line)
     except ValueError as error:
-        found = error
-    known = isinstance(found, dict) and isinstance(found.get("event"), str)
-    if not known or (found["event"] == "step" and not isinstance(found.get("step"), int)):
-        raise StorageError(
-            f"line {number} of the run's log {path} is damaged; delete that line, or the file, to "
-            "go on without what it says"
-        )
-    return found  # type: ignore[no-any-return]
+        raise damaged from error
+    if not isinstance(found, dict) or not isinstance(found.get("event"), str):
+        raise damaged
+    if found["event"] == "step" and not isinstance(found.get("step"), int):
+        raise damaged
+    return found
 
 
 def environment(engine: Engine) -> dict[str, Any]:
