@@ -153,7 +153,9 @@ class PlanGroup(PlannerGroup):
 
 
 def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]
+    """With a capital, unless the first word is a name: of a file, an option, a run."""
+    first = text.partition(" ")[0].rstrip(",:;'")
+    return text[:1].upper() + text[1:] if first.isalpha() else text
 
 
 def _show_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:

@@ -38,7 +38,10 @@ def _headline(plan: FamilyPlan, growth: Growth | None) -> str:
     if growth.break_even is None:
         never = f"; no number up to {growth.most} changes that"
         return text if plan.worth_it else text + never
-    return f"{text}; it pays from {growth.break_even} on"
+    text += f"; it pays from {growth.break_even} on"
+    if growth.losses:
+        text += f", but not at {', '.join(map(str, growth.losses))}"
+    return text
 
 
 def _small(plan: FamilyPlan) -> str:
@@ -46,6 +49,7 @@ def _small(plan: FamilyPlan) -> str:
     return (
         f"{units.format_flops(plan.flops.total)} FLOPs, {plan.problem.scenario}, {logits}, "
         f"coefficients {plan.problem.coefficients}"
+        + ("; OUTSIDE THE RANGE WHERE THE LAW WAS MEASURED" if plan.warnings else "")
     )
 
 

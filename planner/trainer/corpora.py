@@ -185,9 +185,10 @@ def _json_lines(path: Path, field: str) -> Iterator[str]:
                 try:
                     yield _text(json.loads(line.decode("utf-8-sig")), field)
                 except (ValueError, LookupError, TypeError, RecursionError) as error:
+                    why = "there is none" if isinstance(error, KeyError) else str(error)
                     raise PlannerError(
-                        f"line {number} of {path} is not a JSON object with the text in {field!r}: "
-                        f"{error!r}; write one object per line, or name its column with --field"
+                        f"line {number} of {path} is not a JSON object with the text in {field!r} "
+                        f"({why}); write one object per line, or name its column with --field"
                     ) from error
 
 

@@ -326,3 +326,26 @@ def test_a_cap_on_tokens_leaves_a_plan_that_is_proven_soon(
     low, high = (float(edge[0]) for edge in reach_range(f.b))
     y = np.linspace(low, high, 4001)
     assert plan.lower_bound <= float(np.min(solve_fleet(f, np.zeros(y.size, int), y).loss))
+
+
+def test_the_picture_says_where_it_leaves_the_domain() -> None:
+    """A picture travels without its table: the warning is in it, and counts that lose are named."""
+    pytest.importorskip("matplotlib", reason="pictures need matplotlib")
+    from matplotlib import pyplot
+
+    from planner.plots.family import draw
+
+    capped = Problem.from_mapping({"budget": "1e22", "max_student_tokens": "1B"})
+    plans = {
+        "outside": plan_family(capped, [Member(3e8), Member(1e9)]),
+        "inside": plan_family(Problem.from_mapping({"budget": "1e21"}), [Member(3e8), Member(1e9)]),
+    }
+    said = {}
+    for name, plan in plans.items():
+        figure = draw(plan)
+        said[name] = " ".join(text.get_text() for text in figure.texts)
+        pyplot.close(figure)
+
+    assert plans["outside"].warnings
+    assert "OUTSIDE THE RANGE" in said["outside"]
+    assert bool(plans["inside"].warnings) == ("OUTSIDE THE RANGE" in said["inside"])
