@@ -92,12 +92,19 @@ def parse_flops(text: str | float, what: str = "budget") -> float:
 def parse_plain(text: str | float, what: str) -> float:
     """A plain number (a loss in nats, a fraction); raises QuantityError unless finite."""
     try:
-        value = float(text)
+        value = _number(text)
     except (TypeError, ValueError):
         raise QuantityError(f"{_say(what)} '{text}' is not a number.") from None
     if not math.isfinite(value):
         raise QuantityError(f"{_say(what)} is {text}; it must be a finite number.")
     return value
+
+
+def _number(value: str | float) -> float:
+    """As `float`, but true and false are no numbers."""
+    if isinstance(value, bool):
+        raise TypeError
+    return float(value)
 
 
 def parse_share(text: str | float, what: str = "share") -> float:
@@ -106,7 +113,7 @@ def parse_share(text: str | float, what: str = "share") -> float:
     if isinstance(text, str) and text.strip().endswith("%"):
         number, whole = text.strip()[:-1], 100.0
     try:
-        value = float(number) / whole
+        value = _number(number) / whole
     except (TypeError, ValueError):
         raise QuantityError(f"'{text}' is not a {what}; write it like 0.5% or 0.005.") from None
     if not 0 < value <= 1:

@@ -189,9 +189,9 @@ def test_other_formats() -> None:
 
 
 def test_plain_numbers() -> None:
-    """Losses and fractions: finite numbers only."""
+    """Losses and fractions: finite numbers only; JSON's true is no 1."""
     assert parse_plain("2.05", "loss") == 2.05
-    for text in ("abc", "", None):
+    for text in ("abc", "", None, True):
         with pytest.raises(QuantityError, match=re.escape(f"Loss '{text}' is not a number")):
             parse_plain(text, "loss")  # type: ignore[arg-type]
     for text in ("nan", "inf"):
