@@ -27,7 +27,7 @@ Precision = Literal["auto", "float32", "bfloat16"]
 class Machine:
     """How to run, as opposed to what: none of this changes the run's identity.
 
-        `microbatch` is sequences per device and backward pass (None: what the GPU's memory holds by
+    `microbatch` is sequences per device and backward pass (None: what the GPU's memory holds by
     `memory.microbatch`, and on a CPU all of its share at once);
     `kernel` is how head and loss are computed: our chunks, or Liger-Kernel's fused kernel;
     `recompute` trades a second forward pass for activation memory; `peak` is the FLOP/s that MFU is

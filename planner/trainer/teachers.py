@@ -102,10 +102,7 @@ def tokenizer_of(source: str) -> Path:
 
 def _own_directory(source: str) -> Path | None:
     path = Path(source).expanduser()
-    files = (
-        checkpoint.STATE,
-        checkpoint.TENSORS,
-    )  # one alone is a damaged model, not a foreign one
+    files = (checkpoint.STATE, checkpoint.TENSORS)  # one alone: a damaged model, no foreign one
     found = (d for d in (path / "model", path) if any((d / file).is_file() for file in files))
     return next(found, None)
 
@@ -134,9 +131,7 @@ def _ours(source: str, directory: Path, dataset: Dataset, engine: Engine, contex
         raise _other_tokenizer(source, "the corpus, vocabulary and --tokenizer it was trained with")
     if config.context < context:
         raise _too_short(source, config.context, context)
-    read = replace(
-        config, context=context
-    )  # it reads the student's sequences, however long its own
+    read = replace(config, context=context)  # the student's sequences, however long its own
     return Teacher(
         source,
         digest([about["config"], about["checksum"]]),
