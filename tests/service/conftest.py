@@ -73,7 +73,11 @@ def run_async(work: Coroutine[Any, Any, None]) -> None:
         pool.submit(asyncio.run, work).result()
 
 
-COMMAND = "from planner.cli import planner_entry; planner_entry()"
+COMMAND = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "from planner.cli import planner_entry; planner_entry()"
+)
+"""As from a terminal: a test run in the background hands on that it ignores Ctrl-C."""
 
 
 @contextmanager
