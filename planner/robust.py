@@ -16,16 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coefficients import CoefficientSet, draws
-from planner.answers import answers
-from planner.assemble import Row, binding_bounds, existing_teacher, recipe_of
 from planner.errors import InfeasibleError, ProblemError
-from planner.judge import leaves_domain
 from planner.optimise.batch import forward_flops
 from planner.optimise.frontier import ROUNDOFF
+from planner.optimum import answers
+from planner.plan import Recipe, Robust, View
 from planner.problem import Problem
-from planner.result import Recipe, Robust, View
-from planner.translate import to_batches
+from planner.recipe import Row, binding_bounds, existing_teacher, recipe_of
+from planner.rows import to_batches
 from planner.uncertainty import recipe_losses, reoptimise
+from planner.verdict import leaves_domain
 
 Array = NDArray[np.float64]
 

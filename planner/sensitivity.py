@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coefficients import CoefficientSet, draws
+from planner.plan import ALONE, WITH_OTHERS, Pull
 from planner.problem import Problem
-from planner.result import ALONE, WITH_OTHERS, Pull
-from planner.translate import require_distillation
+from planner.rows import require_distillation
 from planner.uncertainty import DRAWS, LEVEL, reoptimise
 
 Array = NDArray[np.float64]

@@ -11,13 +11,10 @@ from dataclasses import replace
 import numpy as np
 
 from coefficients import CoefficientSet, load
-from planner import judge
-from planner.answers import Answer, answers, infeasible, outside_reason
-from planner.assemble import baseline_of
-from planner.baseline import supervised_optima
-from planner.opinion import opinion_warning, second_opinion
-from planner.problem import Problem
-from planner.result import (
+from planner import verdict
+from planner.optimise.supervised import supervised_optima
+from planner.optimum import Answer, answers, infeasible, outside_reason, rounded
+from planner.plan import (
     Baseline,
     Certificate,
     Coefficients,
@@ -28,11 +25,13 @@ from planner.result import (
     ScenarioResult,
     SecondOpinion,
 )
+from planner.problem import Problem
+from planner.recipe import baseline_of
 from planner.robust import robust_plan
-from planner.rounding import rounded
+from planner.rows import require_distillation, supervised_batch
 from planner.scenarios import SCENARIOS
+from planner.second_opinion import opinion_warning, second_opinion
 from planner.sensitivity import pulls
-from planner.translate import require_distillation, supervised_batch
 from planner.uncertainty import assess
 
 
@@ -62,8 +61,8 @@ def solve(
     *others, in_domain = found
     baseline = _baseline(problem, chosen)
     scenarios = _scenarios(Answer(problem, recipe, certificate, 0.0), others, baseline, chosen)
-    warnings = judge.domain_warnings(recipe, chosen)
-    outside = judge.leaves_domain(recipe, chosen)
+    warnings = verdict.domain_warnings(recipe, chosen)
+    outside = verdict.leaves_domain(recipe, chosen)
     inside = _in_domain(in_domain, chosen) if outside else None
     opinion = second_opinion(problem, recipe, baseline, chosen)
     return Plan(
@@ -72,13 +71,13 @@ def solve(
         certificate=certificate,
         supervised=baseline,
         scenarios=scenarios,
-        verdict=judge.verdict(problem, recipe, baseline, scenarios, chosen),
+        verdict=verdict.decide(problem, recipe, baseline, scenarios, chosen),
         warnings=(
-            *judge.fit_warnings(chosen),
+            *verdict.fit_warnings(chosen),
             *warnings,
             *opinion_warning(opinion, recipe.student.cross_entropy, chosen.name),
-            *judge.teacher_warnings(recipe, chosen),
-            *judge.baseline_warnings(baseline, chosen),
+            *verdict.teacher_warnings(recipe, chosen),
+            *verdict.baseline_warnings(baseline, chosen),
         ),
         coefficients=_provenance(chosen),
         in_domain=inside,
@@ -143,7 +142,7 @@ def _scenarios(
             None
             if answer.recipe is None
             else answer.recipe.student.cross_entropy - baseline.model.cross_entropy,
-            answer.recipe is not None and judge.leaves_domain(answer.recipe, coefficients),
+            answer.recipe is not None and verdict.leaves_domain(answer.recipe, coefficients),
         )
         for answer in (main, *others)
     ]

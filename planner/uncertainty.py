@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coefficients import CoefficientSet, draws
-from planner.many import Many, anywhere, solve_batch
 from planner.optimise import Batch
+from planner.optimum import Many, anywhere, solve_batch
+from planner.plan import Interval, Recipe, Uncertainty
 from planner.problem import Problem
-from planner.result import Interval, Recipe, Uncertainty
-from planner.translate import law_fields, rows_of
+from planner.rows import law_fields, rows_of
 
 Array = NDArray[np.float64]
 

@@ -6,8 +6,7 @@ from dataclasses import replace
 from functools import cache
 
 from coefficients import CoefficientSet, load
-from planner.problem import Bounds, Problem, Teacher
-from planner.result import (
+from planner.plan import (
     Baseline,
     Certificate,
     Coefficients,
@@ -19,7 +18,8 @@ from planner.result import (
     ScenarioResult,
     Verdict,
 )
-from planner.result import Warning as PlanWarning
+from planner.plan import Warning as PlanWarning
+from planner.problem import Bounds, Problem, Teacher
 from planner.scenarios import SCENARIOS
 
 

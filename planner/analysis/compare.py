@@ -22,8 +22,8 @@ from planner.analysis.charges import charges_to_compare
 from planner.analysis.inside import inside
 from planner.analysis.ratios import Ratios, at_equal_loss
 from planner.errors import InfeasibleError, ProblemError
-from planner.many import Many, solve_many
 from planner.optimise.batch import Array
+from planner.optimum import Many, solve_many
 from planner.problem import Problem
 from planner.scenarios import scenario_of
 

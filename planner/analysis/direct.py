@@ -12,7 +12,7 @@ import numpy as np
 
 from planner.analysis.fleet import Fleet
 from planner.optimise.batch import Array, forward_flops
-from planner.optimise.objective import supervised_loss
+from planner.optimise.bound import supervised_loss
 
 BISECTIONS = 64
 

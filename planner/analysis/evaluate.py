@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 
 from coefficients import CoefficientSet, load
-from planner import judge, units
+from planner import units, verdict
 from planner.analysis.rules import RULES, Choice, Setting
 from planner.analysis.target import smallest_budgets
-from planner.answers import answers
-from planner.assemble import Row, recipe_of
 from planner.errors import InfeasibleError, ProblemError
+from planner.optimum import answers
+from planner.plan import Baseline, Certificate, Recipe, Warning
 from planner.problem import Problem, Teacher
-from planner.result import Baseline, Certificate, Recipe, Warning
+from planner.recipe import Row, recipe_of
+from planner.rows import require_distillation
 from planner.solve import supervised
-from planner.translate import require_distillation
 
 
 @dataclass(frozen=True)
@@ -132,11 +132,11 @@ def evaluate(
         moves=() if exists else _moves(asked, recipe, chosen),
         rules=rules,
         warnings=(
-            *judge.domain_warnings(recipe, chosen),
-            *judge.teacher_warnings(recipe, chosen),
+            *verdict.domain_warnings(recipe, chosen),
+            *verdict.teacher_warnings(recipe, chosen),
         ),
-        best_warnings=judge.domain_warnings(best, chosen) if chosen.domain.known else (),
-        supervised_warnings=judge.baseline_warnings(direct, chosen) if direct else (),
+        best_warnings=verdict.domain_warnings(best, chosen) if chosen.domain.known else (),
+        supervised_warnings=verdict.baseline_warnings(direct, chosen) if direct else (),
     )
 
 

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from coefficients import CoefficientSet, load
 from planner.analysis.inside import inside
-from planner.many import Many, solve_batch
 from planner.optimise import Batch
 from planner.optimise.batch import Array
+from planner.optimum import Many, solve_batch
+from planner.plan import Plan
 from planner.problem import Problem
-from planner.result import Plan
+from planner.rows import require_distillation, to_batches
 from planner.solve import solve
-from planner.translate import require_distillation, to_batches
 
 POINTS = 81
 MORE = 1.10

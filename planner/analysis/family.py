@@ -14,17 +14,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from coefficients import CoefficientSet, load
-from planner import judge, units
+from planner import units, verdict
 from planner.analysis.direct import split_directly
 from planner.analysis.fleet import Fleet
 from planner.analysis.fleet_search import minimise
 from planner.analysis.fleet_target import cheapest
-from planner.assemble import existing_teacher, snap
 from planner.errors import InfeasibleError, ProblemError, UnreachableError
 from planner.optimise.batch import Array
+from planner.plan import Flops, Model, Recipe, Warning
 from planner.problem import Problem, Teacher
-from planner.result import Flops, Model, Recipe, Warning
-from planner.translate import to_batches
+from planner.recipe import existing_teacher, snap
+from planner.rows import to_batches
 
 MOST_STUDENTS = 64
 TARGET_TOLERANCE = 1e-4
@@ -325,7 +325,7 @@ def _warnings(
     found: dict[str, Warning] = {}
     for student in students:
         recipe = Recipe(student.model, teacher, flops)
-        for warning in judge.domain_warnings(recipe, chosen):
+        for warning in verdict.domain_warnings(recipe, chosen):
             named = f"{units.format_count(student.member.size)} student: {warning.text}"
             about_teacher = warning.quantity.startswith("teacher_") and (
                 warning.quantity != "teacher_to_supervised"

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from planner.optimise import frontier
 from planner.optimise.batch import Array, Batch, Index, forward_flops
-from planner.optimise.objective import supervised_loss, teacher_loss
+from planner.optimise.bound import supervised_loss, teacher_loss
 from planner.optimise.starts import tokens_for_supervised_loss
 
 Mask = NDArray[np.bool_]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from planner.analysis.fleet import Fleet, Points, cheapest_teacher
 from planner.optimise import frontier
 from planner.optimise.batch import Array, Batch, Index, forward_flops
-from planner.optimise.objective import teacher_loss
+from planner.optimise.bound import teacher_loss
 
 NODES = (0.3, 1.0, 2.0, 6.0)
 """Ends of the first chords, in multiples of the tokens that the point reads."""

@@ -16,7 +16,7 @@ from planner.analysis.fleet import Fleet, cheapest_teacher, value
 from planner.analysis.fleet_costs import plane_under
 from planner.optimise import frontier
 from planner.optimise.batch import Array, forward_flops
-from planner.optimise.objective import teacher_loss
+from planner.optimise.bound import teacher_loss
 from planner.optimise.starts import reach_range
 
 ROOTS, SPLIT, ROUNDS, MAX_BOXES, BISECTIONS = 64, 4, 14, 20_000, 70

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coefficients import CoefficientSet
-from planner.many import Many
+from planner.optimum import Many
 
 SLACK = 1e-6  # of a bound: a plan that rests on the domain's edge is inside
 

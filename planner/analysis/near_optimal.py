@@ -17,16 +17,15 @@ from numpy.typing import NDArray
 from coefficients import CoefficientSet, load
 from laws import Architecture
 from planner.analysis.inside import stretches
-from planner.answers import answers
-from planner.assemble import Row, recipe_of
 from planner.errors import QuantityError
-from planner.many import Many, solve_batch
 from planner.optimise import Batch, Optima, frontier
 from planner.optimise.batch import Array
 from planner.optimise.ties import cheapest_teachers
+from planner.optimum import Many, answers, solve_batch
+from planner.plan import Certificate, Plan, Recipe
 from planner.problem import Problem
-from planner.result import Certificate, Plan, Recipe
-from planner.translate import to_batches
+from planner.recipe import Row, recipe_of
+from planner.rows import to_batches
 
 WITHIN = 0.005
 """Default ceiling: half a percent above the best loss."""

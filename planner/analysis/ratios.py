@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coefficients import CoefficientSet
-from planner.many import Many
 from planner.optimise.batch import Array
+from planner.optimum import Many
 from planner.problem import Problem
 
 

@@ -19,10 +19,10 @@ import numpy as np
 from coefficients import CoefficientSet, load
 from planner import units
 from planner.errors import ProblemError
-from planner.many import Many, solve_many
+from planner.optimum import Many, solve_many
 from planner.problem import Problem, Teacher
+from planner.rows import require_distillation
 from planner.scenarios import SCENARIOS, scenario_of
-from planner.translate import require_distillation
 
 CHUNK = 2000
 LARGEST = 50_000_000

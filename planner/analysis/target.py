@@ -17,16 +17,15 @@ from numpy.typing import NDArray
 from coefficients import CoefficientSet, load
 from planner import units
 from planner.analysis.charges import charges_to_compare
-from planner.answers import answers
-from planner.baseline import supervised_optima
 from planner.errors import ProblemError, UnreachableError
-from planner.many import solve_many
 from planner.optimise.batch import Array, Batch
+from planner.optimise.supervised import supervised_optima
+from planner.optimum import answers, solve_many
+from planner.plan import Baseline, Recipe
 from planner.problem import Problem
-from planner.result import Baseline, Recipe
+from planner.rows import supervised_batch
 from planner.scenarios import scenario_of
 from planner.solve import supervised
-from planner.translate import supervised_batch
 
 PRECISION = 1e-4
 """Largest log-ratio between the budget found and the one proven too small."""

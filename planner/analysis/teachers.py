@@ -13,14 +13,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from coefficients import CoefficientSet, load
-from planner import judge
+from planner import verdict
 from planner.analysis.catalogue import Entry
-from planner.answers import Answer, answers, infeasible
-from planner.baseline import supervised_optima
 from planner.errors import InfeasibleError, ProblemError
+from planner.optimise.supervised import supervised_optima
+from planner.optimum import Answer, answers, infeasible
+from planner.plan import Model, Recipe
 from planner.problem import Problem
-from planner.result import Model, Recipe
-from planner.translate import require_distillation, supervised_batch, teacher_loss
+from planner.rows import require_distillation, supervised_batch, teacher_loss
 
 CACHED = 0.0
 
@@ -111,7 +111,7 @@ def rank_teachers(
 def _candidate(entry: Entry, paid: Answer, free: Answer, chosen: CoefficientSet) -> Candidate:
     outside: tuple[str, ...] = ()
     if paid.recipe is not None:
-        warnings = judge.domain_warnings(paid.recipe, chosen)
+        warnings = verdict.domain_warnings(paid.recipe, chosen)
         outside = tuple(each.quantity for each in warnings if each.quantity)
     loss = float(teacher_loss(entry.teacher, chosen))
     return Candidate(entry, loss, paid.recipe, free.recipe, outside)

@@ -11,7 +11,7 @@ from planner.cli import console
 from planner.reports import FORMATS, PLAIN_SCREEN, Screen
 
 if TYPE_CHECKING:
-    from planner.result import Plan
+    from planner.plan import Plan
 
 
 @dataclass(frozen=True)

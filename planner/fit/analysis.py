@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from planner import units
-from planner.cautions import FEW_GROUPS, MISFIT, RUNS_PER_COEFFICIENT
 from planner.fit import plausible
 from planner.fit.bootstrap import Bootstrap, group_labels
 from planner.fit.estimate import Fit
@@ -32,6 +31,7 @@ from planner.fit.judge import (
     outliers,
 )
 from planner.fit.runs import Runs
+from planner.verdict import FEW_GROUPS, MISFIT, RUNS_PER_COEFFICIENT
 
 _INFLUENCE_SHARE = 0.25  # more outliers than this share of the runs are a trend, not outliers
 

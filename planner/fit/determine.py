@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from laws._types import Array
-from planner.cautions import MISFIT
 from planner.errors import PlannerError
 from planner.fit import plausible
 from planner.fit.build import Task
 from planner.fit.coordinates import PRIOR, natural
 from planner.fit.model import Model
+from planner.verdict import MISFIT
 
 LEAST_NOISE = 2e-4
 _NOTHING = 1e-3  # a direction whose standard error is a thousand plain priors

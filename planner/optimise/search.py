@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from planner.optimise import frontier
 from planner.optimise.batch import Array, Batch, Index
-from planner.optimise.objective import (
+from planner.optimise.bound import (
     Boxes,
     Cap,
     enclose,

@@ -11,8 +11,8 @@ from coefficients import CoefficientSet
 from planner import units
 from planner.analysis.compare import Comparison, Curve
 from planner.errors import ProblemError
-from planner.judge import LAW_ERROR
 from planner.plots import style
+from planner.verdict import LAW_ERROR
 
 LINEAR = 0.006  # nats: the scale of losses is linear within this and logarithmic beyond
 

@@ -7,10 +7,10 @@ from typing import Any
 from coefficients import CoefficientSet
 from planner import units
 from planner.analysis.evaluate import Evaluation
-from planner.judge import LAW_ERROR
 from planner.plots import style
 from planner.reports import words
 from planner.reports.evaluation import change, title, verdict
+from planner.verdict import LAW_ERROR
 
 OWN, BEST, MOVE, RULE = "#D55E00", "#009E73", "#0072B2", "#8a8a8a"
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from planner.result import Plan
+    from planner.plan import Plan
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ import numpy as np
 from coefficients import CoefficientSet
 from planner import units
 from planner.analysis.compare import Comparison, Crossover, CrossoverSpread, Curve
-from planner.judge import LAW_ERROR
-from planner.opinion import ALARM, other_losses
 from planner.reports import words
 from planner.reports.sheet import Grid, Sheet, sparkline
+from planner.second_opinion import ALARM, other_losses
+from planner.verdict import LAW_ERROR
 
 SPARK = 24  # columns of a sparkline
 ROWS = 9  # budgets shown in a table over a range

@@ -6,9 +6,9 @@ import csv
 import io
 from typing import Any
 
+from planner.plan import Flops, Plan
 from planner.reports import words
 from planner.reports.document import to_document
-from planner.result import Flops, Plan
 
 _MODEL = ("parameters", "tokens", "cross_entropy")
 _CERTIFICATE = ("lower_bound", "gap", "tolerance", "proven")

@@ -12,8 +12,7 @@ from dataclasses import asdict
 from typing import Any
 
 from laws import Architecture
-from planner.problem import VARIABLES, Problem
-from planner.result import (
+from planner.plan import (
     Baseline,
     Certificate,
     Flops,
@@ -25,6 +24,7 @@ from planner.result import (
     ScenarioResult,
     SecondOpinion,
 )
+from planner.problem import VARIABLES, Problem
 
 SCHEMA_VERSION = 1
 

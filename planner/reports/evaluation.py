@@ -8,11 +8,11 @@ from typing import Any
 from coefficients import CoefficientSet
 from planner import units
 from planner.analysis.evaluate import Evaluation, Move, Scored
-from planner.judge import LAW_ERROR
-from planner.opinion import other_view
+from planner.plan import Recipe
 from planner.reports import document, trust, words
 from planner.reports.sheet import Grid, Sheet
-from planner.result import Recipe
+from planner.second_opinion import other_view
+from planner.verdict import LAW_ERROR
 
 
 def sheet(found: Evaluation, coefficients: CoefficientSet) -> Sheet:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from planner import units
+from planner.plan import Plan
 from planner.reports import words
-from planner.result import Plan
 
 _RED = "border:2px solid #d22;padding:.4em .8em;margin:.5em 0"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
+from planner.plan import Plan
 from planner.reports.document import to_document
-from planner.result import Plan
 
 
 def render(plan: Plan) -> str:

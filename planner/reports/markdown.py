@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from planner import units
+from planner.plan import Plan
 from planner.reports import trust, words
-from planner.result import Plan
 
 
 def render(plan: Plan) -> str:

@@ -10,9 +10,9 @@ import numpy as np
 from coefficients import CoefficientSet
 from planner import units
 from planner.analysis.near_optimal import NearOptimal, Shape, Span
+from planner.plan import Model, Plan
 from planner.reports import Screen, document, words
 from planner.reports.sheet import Grid, Sheet, render, sparkline
-from planner.result import Model, Plan
 
 NAMES = {
     "student_tokens": "student tokens",

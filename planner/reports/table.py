@@ -10,10 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from planner import units
+from planner.plan import Plan
 from planner.reports import Screen, trust, words
 from planner.reports.bars import diverging, share_bar
 from planner.reports.terminal import METHOD_COLOUR, ruled_table, to_text, verdict_panel
-from planner.result import Plan
 
 WIDE = 132
 """Columns from which recipe and compute, verdict and warnings stand side by side."""

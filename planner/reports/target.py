@@ -6,11 +6,12 @@ import math
 from typing import Any
 
 from coefficients import CoefficientSet
-from planner import judge, units
+from planner import units
 from planner.analysis.target import Reached, Target
-from planner.opinion import other_view
 from planner.reports import document, trust, words
 from planner.reports.sheet import Grid, Sheet
+from planner.second_opinion import other_view
+from planner.verdict import baseline_warnings, leaves_domain
 
 
 def sheet(found: Target, coefficients: CoefficientSet) -> Sheet:
@@ -81,7 +82,7 @@ def _row(way: Reached, best: float, coefficients: CoefficientSet) -> tuple[str, 
         cells = (words.on_tokens(model), words.NOTHING, units.format_loss(model.cross_entropy))
         return (way.method, units.format_flops(way.budget, 4), ratio, *cells)
     assert way.recipe is not None
-    star = "*" if judge.leaves_domain(way.recipe, coefficients) else ""
+    star = "*" if leaves_domain(way.recipe, coefficients) else ""
     student, teacher = way.recipe.student, way.recipe.teacher
     return (
         way.method + star,
@@ -97,7 +98,7 @@ def _warnings(found: Target, coefficients: CoefficientSet) -> tuple[str, ...]:
     outside = [
         way.method
         for way in found.ways
-        if way.recipe is not None and judge.leaves_domain(way.recipe, coefficients)
+        if way.recipe is not None and leaves_domain(way.recipe, coefficients)
     ]
     lines = []
     if outside:
@@ -108,7 +109,7 @@ def _warnings(found: Target, coefficients: CoefficientSet) -> tuple[str, ...]:
         )
     direct = found.way("supervised").baseline
     if direct is not None:
-        lines += [_capital(each.text) for each in judge.baseline_warnings(direct, coefficients)]
+        lines += [_capital(each.text) for each in baseline_warnings(direct, coefficients)]
     return tuple(lines)
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from planner import units
 from planner.analysis.teachers import Candidate, Ranking
-from planner.judge import LAW_ERROR
 from planner.reports.sheet import Grid, Sheet
 from planner.reports.words import NOTHING, count, signed
+from planner.verdict import LAW_ERROR
 
 
 def sheet(ranking: Ranking) -> Sheet:

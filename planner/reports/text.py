@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from planner import units
+from planner.plan import Plan
 from planner.reports import trust, words
-from planner.result import Plan
 
 
 def summary(plan: Plan) -> str:

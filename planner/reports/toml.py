@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from planner.plan import Plan
 from planner.reports import words
 from planner.reports.document import to_document
-from planner.result import Plan
 
 
 def render(plan: Plan) -> str:

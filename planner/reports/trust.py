@@ -7,9 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from planner import units
-from planner.opinion import OtherView
-from planner.reports import words
-from planner.result import (
+from planner.plan import (
     ALONE,
     WITH_OTHERS,
     Interval,
@@ -20,6 +18,8 @@ from planner.result import (
     SecondOpinion,
     Uncertainty,
 )
+from planner.reports import words
+from planner.second_opinion import OtherView
 
 _REOPTIMISED = (
     ("student_parameters", "student"),

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from planner import units
+from planner.plan import Certificate, Flops, InDomain, Model, Plan, Recipe, ScenarioResult
+from planner.plan import Warning as PlanWarning
 from planner.reports.document import all_scenarios, is_chosen
-from planner.result import Certificate, Flops, InDomain, Model, Plan, Recipe, ScenarioResult
-from planner.result import Warning as PlanWarning
 from planner.scenarios import SCENARIOS, scenario_of
 
 NOTHING = "–"

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from coefficients import CoefficientSet
 from planner.analysis.compare import Curve, compare
-from planner.baseline import supervised_optima
-from planner.many import Many, solve_many
 from planner.optimise import Batch
+from planner.optimise.supervised import supervised_optima
+from planner.optimum import Many, solve_many
 from planner.problem import Problem
+from planner.rows import supervised_batch
 from planner.scenarios import SCENARIOS
 from planner.service.remember import remember
-from planner.translate import supervised_batch
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from coefficients import CoefficientSet
 from laws import DistillationLaw
 from planner.problem import Problem, Range, Teacher
-from planner.translate import require_distillation, teacher_loss
+from planner.rows import require_distillation, teacher_loss
 
 Array = NDArray[np.float64]
 

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coefficients import CoefficientSet
-from planner.baseline import supervised_optima
-from planner.many import Many, solve_many
+from planner.optimise.supervised import supervised_optima
+from planner.optimum import Many, solve_many
 from planner.problem import BOUNDS, Problem
+from planner.rows import to_batches
 from planner.scenarios import SCENARIOS
-from planner.translate import to_batches
 
 Array = NDArray[np.float64]
 SIZES = (143e6, 300e6, 500e6, 1e9, 2e9, 3e9, 7e9, 10e9)

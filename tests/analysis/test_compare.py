@@ -21,7 +21,7 @@ from planner.analysis.compare import (
 )
 from planner.analysis.target import smallest_budgets
 from planner.errors import InfeasibleError, ProblemError
-from planner.many import solve_many
+from planner.optimum import solve_many
 from planner.problem import Problem, Teacher
 from tests.analysis import brute
 

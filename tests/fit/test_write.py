@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from coefficients import CoefficientError, draws, load
-from planner.cautions import cautions
 from planner.errors import PlannerError
 from planner.fit import (
     FORMS,
@@ -24,6 +23,7 @@ from planner.fit import (
 )
 from planner.fit.judge import coverage
 from planner.fit.write import domain
+from planner.verdict import cautions
 from tests.fit.simulated import distillations, published, real_distillations, supervised
 
 

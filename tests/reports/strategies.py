@@ -9,8 +9,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from laws import Architecture
-from planner.problem import BOUNDS, Bounds, Problem, Teacher
-from planner.result import (
+from planner.plan import (
     Baseline,
     Certificate,
     Coefficients,
@@ -22,7 +21,8 @@ from planner.result import (
     ScenarioResult,
     Verdict,
 )
-from planner.result import Warning as PlanWarning
+from planner.plan import Warning as PlanWarning
+from planner.problem import BOUNDS, Bounds, Problem, Teacher
 from planner.scenarios import SCENARIOS
 
 counts = st.floats(1e6, 1e17)

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from planner.plan import Warning as PlanWarning
 from planner.reports import FORMATS, Screen
 from planner.reports.bars import diverging, share_bar
-from planner.result import Warning as PlanWarning
 from tests.plans import PLANS
 
 ANSI = "\x1b["

@@ -13,7 +13,7 @@ from typing import Any
 
 from coefficients import CoefficientSet, load
 from planner.problem import Problem
-from planner.translate import require_distillation
+from planner.rows import require_distillation
 from planner.validate.checks.baseline import baseline_check
 from planner.validate.checks.compare import CLOSE as CLOSE
 from planner.validate.checks.compare import Check as Check

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from coefficients import CoefficientSet
-from planner.opinion import ALARM
 from planner.problem import Problem
+from planner.second_opinion import ALARM
 from planner.validate.checks.compare import CLOSE, Check, Ledger
 from planner.validate.checks.proofs import nothing_fits, proof_checks
 from planner.validate.checks.recipes import outside, recipe_check

@@ -10,13 +10,13 @@ import numpy as np
 
 from coefficients import CoefficientSet
 from planner import units
-from planner.judge import LAW_ERROR
 from planner.problem import Problem
 from planner.scenarios import SCENARIOS, scenario_of
 from planner.validate.bound import second_bound
 from planner.validate.checks.compare import Check, Ledger
 from planner.validate.checks.proofs import SECOND_TOLERANCE, nothing_fits, proof_checks
 from planner.validate.checks.recipes import outside, recipe_check
+from planner.verdict import LAW_ERROR
 
 Part = Mapping[str, Any]
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from coefficients import load
 from planner.optimise import Batch
-from planner.translate import law_fields
+from planner.rows import law_fields
 
 Array = NDArray[np.float64]
 

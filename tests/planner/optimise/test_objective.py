@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from planner.optimise.batch import Batch
-from planner.optimise.objective import Boxes, Cap, enclose, student_loss, teacher_loss
+from planner.optimise.bound import Boxes, Cap, enclose, student_loss, teacher_loss
 from planner.optimise.search import ROUNDING
 from planner.optimise.starts import reach_range
 from tests.planner.optimise.batches import Array, batch

@@ -9,11 +9,10 @@ from numpy.typing import NDArray
 
 from coefficients import CoefficientSet, draws, load
 from planner import units
-from planner.answers import answers
-from planner.many import Many
+from planner.optimum import Many, answers
+from planner.plan import Baseline, Interval, Recipe, SecondOpinion, Warning
 from planner.problem import Problem
-from planner.result import Baseline, Interval, Recipe, SecondOpinion, Warning
-from planner.translate import require_distillation
+from planner.rows import require_distillation
 from planner.uncertainty import DRAWS, interval, recipe_losses
 
 Array = NDArray[np.float64]

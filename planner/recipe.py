@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from coefficients import CoefficientSet
 from planner import units
+from planner.plan import Baseline, Flops, Model, Recipe
 from planner.problem import Problem, Range, Teacher
-from planner.result import Baseline, Flops, Model, Recipe
 
 SNAP = 1e-11  # a value this close to a bound is on it: exp(log(x)) is not always x
 
@@ -109,7 +109,7 @@ def _teacher(row: Row, problem: Problem, coefficients: CoefficientSet) -> Model:
 
 def existing_teacher(teacher: Teacher, coefficients: CoefficientSet) -> Model:
     """An existing teacher as a model; its loss is measured, or the law's estimate."""
-    from planner.translate import teacher_loss
+    from planner.rows import teacher_loss
 
     return Model(
         teacher.size,
