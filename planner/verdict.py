@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 from coefficients import CoefficientSet
 from planner import units
-from planner.plan import Baseline, Recipe, ScenarioResult, Verdict, Warning
 from planner.problem import Problem
 from planner.recipe import quantities
+from planner.results import Baseline, Recipe, ScenarioResult, Verdict, Warning
 
 LAW_ERROR = 0.01
 """Relative accuracy that the law's authors claim (Sec. 4.3 and App. E: about 1% or better)."""

@@ -11,12 +11,12 @@ import numpy as np
 from coefficients import CoefficientSet, load
 from planner import units, verdict
 from planner.analysis.rules import RULES, Choice, Setting
-from planner.analysis.target import smallest_budgets
 from planner.errors import InfeasibleError, ProblemError
-from planner.optimum import answers
-from planner.plan import Baseline, Certificate, Recipe, Warning
+from planner.optimum import optima
 from planner.problem import Problem, Teacher
+from planner.questions.target.answer import smallest_budgets
 from planner.recipe import Row, recipe_of
+from planner.results import Baseline, Certificate, Recipe, Warning
 from planner.rows import require_distillation
 from planner.solve import supervised
 
@@ -111,7 +111,7 @@ def evaluate(
     exists = teacher.loss is not None if teacher_exists is None else teacher_exists
     asked = _asked(problem, student_tokens, teacher, exists, chosen)
     recipe = _recipe(asked, student_tokens, teacher, chosen)
-    best, certificate = answers([asked], chosen)[0].require(chosen)
+    best, certificate = optima([asked], chosen)[0].require(chosen)
     if best.student.cross_entropy > recipe.student.cross_entropy:  # within the tolerance
         best = recipe
     needed = smallest_budgets([asked], np.array([recipe.student.cross_entropy]), chosen)
@@ -242,7 +242,7 @@ def _moves(asked: Problem, recipe: Recipe, coefficients: CoefficientSet) -> tupl
     }
     found = []
     asked_now = list(questions.values())
-    for name, answer in zip(questions, answers(asked_now, coefficients), strict=True):
+    for name, answer in zip(questions, optima(asked_now, coefficients), strict=True):
         if answer.recipe is None:
             continue
         gain = student.cross_entropy - answer.recipe.student.cross_entropy

@@ -17,8 +17,8 @@ from planner.analysis.inside import inside
 from planner.optimise import Batch
 from planner.optimise.batch import Array
 from planner.optimum import Many, solve_batch
-from planner.plan import Plan
 from planner.problem import Problem
+from planner.results import Plan
 from planner.rows import require_distillation, to_batches
 from planner.solve import solve
 

@@ -21,9 +21,9 @@ from planner.analysis.fleet_search import minimise
 from planner.analysis.fleet_target import cheapest
 from planner.errors import InfeasibleError, ProblemError, UnreachableError
 from planner.optimise.batch import Array
-from planner.plan import Flops, Model, Recipe, Warning
 from planner.problem import Problem, Teacher
 from planner.recipe import existing_teacher, snap
+from planner.results import Flops, Model, Recipe, Warning
 from planner.rows import to_batches
 
 MOST_STUDENTS = 64

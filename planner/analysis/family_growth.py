@@ -13,8 +13,8 @@ from planner.analysis.direct import split_directly
 from planner.analysis.family import Member, check, fleet_of, planned_teacher
 from planner.analysis.fleet_search import minimise
 from planner.errors import ProblemError
-from planner.plan import Model
 from planner.problem import Problem
+from planner.results import Model
 
 TABLE_TOLERANCE = 1e-5
 """Largest gap in nats in the table over numbers of students: many plans are solved at once."""

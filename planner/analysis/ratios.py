@@ -59,7 +59,7 @@ def supervised_cost(
     losses = np.asarray(losses, dtype=float)
     fixed = np.array([each.student if each.student is not None else np.nan for each in problems])
     if np.any(np.isnan(fixed)):
-        from planner.analysis.target import supervised_targets
+        from planner.questions.target.answer import supervised_targets
 
         found = supervised_targets(losses, problems, coefficients)
         return found.flops, found.tokens

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from coefficients import CoefficientSet
-from planner.plan import Recipe
 from planner.problem import Problem
+from planner.results import Recipe
 
 CHINCHILLA = 20.0
 """Tokens per parameter (Hoffmann et al. 2022)."""

@@ -17,9 +17,9 @@ from planner import verdict
 from planner.analysis.catalogue import Entry
 from planner.errors import InfeasibleError, ProblemError
 from planner.optimise.supervised import supervised_optima
-from planner.optimum import Answer, answers, infeasible
-from planner.plan import Model, Recipe
+from planner.optimum import Optimum, infeasible, optima
 from planner.problem import Problem
+from planner.results import Model, Recipe
 from planner.rows import require_distillation, supervised_batch, teacher_loss
 
 CACHED = 0.0
@@ -89,7 +89,7 @@ def rank_teachers(
         raise ProblemError("there are no teachers to choose among; give --teacher or --teachers.")
     paid = [replace(problem, teachers=(entry.teacher,)) for entry in entries]
     free = [replace(each, charge_inference=CACHED) for each in paid]
-    found = answers([*paid, *free], chosen)
+    found = optima([*paid, *free], chosen)
     rows = [
         _candidate(entry, one, other, chosen)
         for entry, one, other in zip(entries, found[: len(paid)], found[len(paid) :], strict=True)
@@ -108,7 +108,7 @@ def rank_teachers(
     return Ranking(problem, tuple(_judged(rows)), baseline, ideal)
 
 
-def _candidate(entry: Entry, paid: Answer, free: Answer, chosen: CoefficientSet) -> Candidate:
+def _candidate(entry: Entry, paid: Optimum, free: Optimum, chosen: CoefficientSet) -> Candidate:
     outside: tuple[str, ...] = ()
     if paid.recipe is not None:
         warnings = verdict.domain_warnings(paid.recipe, chosen)

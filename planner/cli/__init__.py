@@ -9,12 +9,12 @@ from __future__ import annotations
 from planner.cli.group import PlanGroup, PlannerGroup
 
 COMMANDS: dict[str, str] = {
-    "plan": "planner.cli.plan:plan",
+    "plan": "question",
     "compare-supervised": "planner.cli.compare_supervised:compare_supervised",
-    "target": "planner.cli.target:target",
+    "target": "question",
     "evaluate": "planner.cli.evaluate:evaluate",
     "explain": "planner.cli.explain:explain",
-    "near-optimal": "planner.cli.near_optimal:near_optimal",
+    "near-optimal": "question",
     "teachers": "planner.cli.teachers:teachers",
     "family": "planner.cli.family:family",
     "sweep": "planner.cli.sweep:sweep",

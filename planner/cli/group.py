@@ -71,8 +71,7 @@ class PlannerGroup(click.Group):
         """Import one command; None for an unknown name."""
         if cmd_name not in self.registry:
             return None
-        module, _, attribute = self.registry[cmd_name].partition(":")
-        command: click.Command = getattr(importlib.import_module(module), attribute)
+        command = _load(cmd_name, self.registry[cmd_name])
         command.context_class = ShortContext
         command.context_settings = {**_CONTEXT, **command.context_settings}
         return command
@@ -150,6 +149,16 @@ class PlanGroup(PlannerGroup):
                 if item.value not in known
             ]
         return found
+
+
+def _load(name: str, place: str) -> click.Command:
+    if place == "question":
+        from planner.cli.questions import command
+
+        return command(name)
+    module, _, attribute = place.partition(":")
+    found: click.Command = getattr(importlib.import_module(module), attribute)
+    return found
 
 
 def _sentence(text: str) -> str:

@@ -8,9 +8,9 @@ from typing import Any
 from coefficients import CoefficientSet
 from planner import units
 from planner.analysis.evaluate import Evaluation, Move, Scored
-from planner.plan import Recipe
 from planner.reports import document, trust, words
 from planner.reports.sheet import Grid, Sheet
+from planner.results import Recipe
 from planner.second_opinion import other_view
 from planner.verdict import LAW_ERROR
 

@@ -50,9 +50,9 @@ def compare(body: bytes, options: Options, _: Any) -> Reply:
 
 def target(body: bytes, options: Options, _: Any) -> Reply:
     """The smallest budget that reaches a loss (`target`)."""
-    from planner.analysis.target import Like
-    from planner.analysis.target import target as find
-    from planner.reports.target import sheet
+    from planner.questions.target.answer import Like
+    from planner.questions.target.answer import target as find
+    from planner.questions.target.sheet import sheet
 
     given, own = take_options(read_object(body), {"loss": None, "like": None})
     if (own["loss"] is None) == (own["like"] is None):

@@ -19,7 +19,7 @@ from planner.analysis.compare import (
     compare,
     signs,
 )
-from planner.analysis.target import smallest_budgets
+from planner.questions.target.answer import smallest_budgets
 from planner.errors import InfeasibleError, ProblemError
 from planner.optimum import solve_many
 from planner.problem import Problem, Teacher

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,15 +18,18 @@ from numpy.typing import NDArray
 from coefficients import CoefficientSet, load
 from planner import units
 from planner.analysis.charges import charges_to_compare
+from planner.documents import Record, derived, unwritten
 from planner.errors import ProblemError, UnreachableError
 from planner.optimise.batch import Array, Batch
 from planner.optimise.supervised import supervised_optima
-from planner.optimum import answers, solve_many
-from planner.plan import Baseline, Recipe
+from planner.optimum import optima, solve_many, supervised
 from planner.problem import Problem
+from planner.questions.base import Answer, Law
+from planner.results import Baseline, Coefficients, Recipe, Warning
 from planner.rows import supervised_batch
 from planner.scenarios import scenario_of
-from planner.solve import supervised
+from planner.second_opinion import OtherView, other_view
+from planner.verdict import baseline_warnings, leaves_domain
 
 PRECISION = 1e-4
 """Largest log-ratio between the budget found and the one proven too small."""
@@ -40,11 +44,12 @@ MOST_BUDGET = 1e60
 
 
 @dataclass(frozen=True)
-class Reached:
+class Reached(Record):
     """One way to the loss. `recipe` (or `baseline` for supervised) spends `budget` FLOPs.
 
     budget is inf where the loss is out of reach; then `floor` is what unlimited compute gives
-    within the bounds.
+    within the bounds. outside_domain: the recipe leaves what was measured. second_opinion: what the
+    set's second opinion predicts for the recipe.
     """
 
     method: str
@@ -55,8 +60,10 @@ class Reached:
     floor: float
     recipe: Recipe | None = None
     baseline: Baseline | None = None
+    outside_domain: bool = False
+    second_opinion: OtherView | None = None
 
-    @property
+    @derived
     def reachable(self) -> bool:
         """Whether any budget reaches the loss this way."""
         return math.isfinite(self.budget)
@@ -91,14 +98,19 @@ class Like:
         return float(coefficients.supervised.loss(self.size, self.tokens))
 
 
-@dataclass(frozen=True)
-class Target:
-    """The answer: every way to the loss, cheapest first among those that reach it."""
+@dataclass(frozen=True, repr=False)
+class Target(Answer):
+    """Every way to the loss; warnings are about the supervised one."""
+
+    KIND: ClassVar[str] = "target"
 
     problem: Problem
     loss: float
     like: Like | None
     ways: tuple[Reached, ...]
+    coefficients: Coefficients
+    warnings: tuple[Warning, ...] = ()
+    law: Law = unwritten()
 
     @property
     def best(self) -> Reached:
@@ -151,7 +163,11 @@ def target(
     ways.append(
         Reached("supervised", 0.0, 0.0, flops, flops, float(direct.floor[0]), baseline=baseline)
     )
-    return Target(problem, loss, like, tuple(ways))
+    warnings = () if baseline is None else baseline_warnings(baseline, chosen)
+    return Target(problem, loss, like, tuple(ways), Coefficients.of(chosen), warnings, chosen)
+
+
+ANSWER = Target
 
 
 @dataclass(frozen=True)
@@ -295,8 +311,14 @@ def _with_recipes(
     reached = [k for k, way in enumerate(ways) if way.reachable]
     asked = [replace(problems[k], budget=ways[k].budget) for k in reached]
     result = list(ways)
-    for k, answer in zip(reached, answers(asked, coefficients) if asked else [], strict=True):
-        result[k] = replace(ways[k], recipe=answer.require(coefficients)[0])
+    for k, answer in zip(reached, optima(asked, coefficients) if asked else [], strict=True):
+        recipe, _ = answer.require(coefficients)
+        result[k] = replace(
+            ways[k],
+            recipe=recipe,
+            outside_domain=leaves_domain(recipe, coefficients),
+            second_opinion=other_view(recipe, coefficients),
+        )
     return result
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,14 +18,16 @@ from numpy.typing import NDArray
 from coefficients import CoefficientSet, load
 from laws import Architecture
 from planner.analysis.inside import stretches
+from planner.documents import Floats, unwritten
 from planner.errors import QuantityError
 from planner.optimise import Batch, Optima, frontier
 from planner.optimise.batch import Array
 from planner.optimise.ties import cheapest_teachers
-from planner.optimum import Many, answers, solve_batch
-from planner.plan import Certificate, Plan, Recipe
+from planner.optimum import Many, optima, solve_batch
 from planner.problem import Problem
+from planner.questions.base import Answer, Law
 from planner.recipe import Row, recipe_of
+from planner.results import Certificate, Coefficients, Recipe
 from planner.rows import to_batches
 
 WITHIN = 0.005
@@ -64,8 +67,8 @@ class Span:
     open_high: bool
     pieces: int
     step: float
-    values: Array
-    losses: Array
+    values: Annotated[Array, Floats()]
+    losses: Annotated[Array, Floats()]
 
 
 @dataclass(frozen=True)
@@ -79,9 +82,16 @@ class Shape:
     teacher_tokens: float
 
 
-@dataclass(frozen=True)
-class NearOptimal:
-    """All recipes of the budget with a loss up to `ceiling`."""
+@dataclass(frozen=True, repr=False)
+class NearOptimal(Answer):
+    """All recipes of the budget with a loss up to `ceiling`.
+
+    within: of what, in words. shapes: buildable models in the set. cheapest_teacher: the recipe
+    whose teacher takes the fewest FLOPs to train, charged or not: `cheapest_training`, against
+    `best_training` for the best recipe's; None for existing teachers.
+    """
+
+    KIND: ClassVar[str] = "near-optimal"
 
     problem: Problem
     best: Recipe
@@ -89,18 +99,25 @@ class NearOptimal:
     ceiling: float
     within: str
     spans: tuple[Span, ...]
-    cheapest_teacher: Recipe | None
     shapes: tuple[Shape, ...]
     shapes_left_out: int
+    coefficients: Coefficients
+    cheapest_teacher: Recipe | None = None
+    best_training: float | None = None
+    cheapest_training: float | None = None
+    law: Law = unwritten()
 
     def span(self, variable: str) -> Span:
         """The range of that variable."""
         return next(each for each in self.spans if each.variable == variable)
 
 
-def around(plan: Plan, within: float, coefficients: CoefficientSet | None = None) -> NearOptimal:
+ANSWER = NearOptimal
+
+
+def around(problem: Problem, within: float, coefficients: CoefficientSet) -> NearOptimal:
     """The near-optimal set of a plan's problem, with model sizes free as they always are here."""
-    question = replace(plan.problem, round_to_architecture=False)
+    question = replace(problem, round_to_architecture=False)
     return near_optimal(question, within, coefficients=coefficients)
 
 
@@ -119,13 +136,13 @@ def near_optimal(
     share = within if compute is None else compute
     if not (math.isfinite(share) and 0 < share <= 1):
         raise QuantityError(f"near-optimal is {share}; give a share such as 0.5% or 0.005.")
-    best, certificate = answers([problem], chosen)[0].require(chosen)
+    best, certificate = optima([problem], chosen)[0].require(chosen)
     if compute is None:
         ceiling = best.student.cross_entropy * (1 + within)
         words = f"{100 * within:.3g}% of the best loss"
     else:
         less = replace(problem, budget=problem.budget / (1 + compute))
-        ceiling = answers([less], chosen)[0].require(chosen)[0].student.cross_entropy
+        ceiling = optima([less], chosen)[0].require(chosen)[0].student.cross_entropy
         words = f"{100 * compute:.3g}% of the compute"
     scanner = _Scanner(problem, best, ceiling, chosen)
     spans = scanner.spans()
@@ -134,8 +151,27 @@ def near_optimal(
     if not best.teacher.existing:
         cheapest = _cheapest_teacher(problem, scanner, spans, best, chosen)
     return NearOptimal(
-        problem, best, certificate, ceiling, words, spans, cheapest, shapes, left_out
+        problem,
+        best,
+        certificate,
+        ceiling,
+        words,
+        spans,
+        shapes,
+        left_out,
+        Coefficients.of(chosen),
+        cheapest,
+        None if cheapest is None else _training(best, chosen),
+        None if cheapest is None else _training(cheapest, chosen),
+        chosen,
     )
+
+
+def _training(recipe: Recipe, coefficients: CoefficientSet) -> float:
+    """FLOPs to train the recipe's teacher, charged or not."""
+    teacher = recipe.teacher
+    assert teacher.parameters is not None and teacher.tokens is not None
+    return float(coefficients.flops.training(teacher.parameters, teacher.tokens))
 
 
 class _Scanner:

@@ -6,21 +6,20 @@ from typing import Any
 
 import numpy as np
 
-from coefficients import CoefficientSet
 from planner import units
-from planner.analysis.near_optimal import NearOptimal, Span
 from planner.plots import style
-from planner.reports.near import NAMES, title, verdict
+from planner.questions.near_optimal.answer import NearOptimal, Span
+from planner.questions.near_optimal.sheet import NAMES, title, verdict
 
 BAND = "#cfe3f2"
 
 
-def caption(found: NearOptimal, coefficients: CoefficientSet) -> str:
+def caption(found: NearOptimal) -> str:
     """The finding, as words under the picture."""
-    return verdict(found, coefficients)
+    return verdict(found)
 
 
-def draw(found: NearOptimal, coefficients: CoefficientSet) -> Any:
+def draw(found: NearOptimal) -> Any:
     """One panel per variable, all with the same scale of loss."""
     spans = found.spans
     columns = 3 if len(spans) > 4 else min(len(spans), 2)
@@ -35,12 +34,12 @@ def draw(found: NearOptimal, coefficients: CoefficientSet) -> Any:
         )
         panels = [axes for row in grid for axes in row]
         for position, (axes, span) in enumerate(zip(panels, spans, strict=False)):
-            _panel(axes, span, found, coefficients)
+            _panel(axes, span, found)
             if position % columns == 0:
                 axes.set_ylabel("Student loss, nats per token")
         for axes in panels[len(spans) :]:
             axes.set_visible(False)
-        style.figure_title(made, headline(found), f"{title(found)}. Law: {coefficients.name}")
+        style.figure_title(made, headline(found), f"{title(found)}. Law: {found.coefficients.name}")
         return made
 
 
@@ -51,7 +50,7 @@ def headline(found: NearOptimal) -> str:
     return f"Any {NAMES[size.variable]} from {low} to {high} is within {found.within}"
 
 
-def _panel(axes: Any, span: Span, found: NearOptimal, coefficients: CoefficientSet) -> None:
+def _panel(axes: Any, span: Span, found: NearOptimal) -> None:
     best = found.best.student.cross_entropy
     room = found.ceiling - best
     known = np.isfinite(span.losses)
@@ -65,7 +64,7 @@ def _panel(axes: Any, span: Span, found: NearOptimal, coefficients: CoefficientS
     else:
         style.log_axis(axes.xaxis, low, high, label)
     names = {"student_size": "student_parameters", "teacher_size": "teacher_parameters"}
-    measured = coefficients.domain.of(names.get(span.variable, span.variable))
+    measured = found.law.domain.of(names.get(span.variable, span.variable))
     if measured is not None:
         style.shade_domain(axes, x=measured)
     axes.axvspan(span.low, span.high, ymax=0.33, color=BAND, lw=0, zorder=0.5, alpha=0.75)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from coefficients import CoefficientSet
 from planner import units
-from planner.analysis.near_optimal import NearOptimal, Shape, Span
-from planner.plan import Model, Plan
-from planner.reports import Screen, document, words
-from planner.reports.sheet import Grid, Sheet, render, sparkline
+from planner.questions.near_optimal.answer import NearOptimal, Shape, Span
+from planner.reports import words
+from planner.reports.sheet import Grid, Sheet, sparkline
 
 NAMES = {
     "student_tokens": "student tokens",
@@ -23,35 +20,26 @@ NAMES = {
 }
 
 
-def sheet(found: NearOptimal, coefficients: CoefficientSet) -> Sheet:
+def sheet(found: NearOptimal) -> Sheet:
     """The whole set."""
-    grids = [_spans(found)]
-    if found.cheapest_teacher is not None:
-        grids.append(_cheapest(found, coefficients))
-    grids += [_shapes(found, role) for role in ("student", "teacher") if _of(found, role)]
     return Sheet(
         kind="near-optimal",
         title=title(found),
-        verdict=verdict(found, coefficients),
+        verdict=verdict(found),
         method="distil",
-        grids=tuple(grids),
-        warnings=(),
-        notes=_notes(found, coefficients),
-        data=_document(found, coefficients),
+        grids=grids(found),
+        notes=_notes(found),
         rows=tuple(_row(span) for span in found.spans),
     )
 
 
-def beside(
-    plan: Plan, found: NearOptimal, coefficients: CoefficientSet, form: str, screen: Screen
-) -> tuple[Plan, str]:
-    """A plan with its near-optimal set: as `extras` of its document, and as text to follow it.
-
-    The text is empty for formats that hold the extras, and for CSV, which has room for neither.
-    """
-    written = sheet(found, coefficients)
-    plan = replace(plan, extras={**plan.extras, "near_optimal": document.plain(written.data)})
-    return plan, render(written, form, screen) if form in ("table", "markdown") else ""
+def grids(found: NearOptimal) -> tuple[Grid, ...]:
+    """The ranges, the cheapest teacher and the buildable models."""
+    tables = [_spans(found)]
+    if found.cheapest_teacher is not None:
+        tables.append(_cheapest(found))
+    tables += [_shapes(found, role) for role in ("student", "teacher") if _of(found, role)]
+    return tuple(tables)
 
 
 def title(found: NearOptimal) -> str:
@@ -66,7 +54,7 @@ def title(found: NearOptimal) -> str:
     )
 
 
-def verdict(found: NearOptimal, coefficients: CoefficientSet) -> str:
+def verdict(found: NearOptimal) -> str:
     """How flat the valley is, and the saving in it."""
     best = found.best.student.cross_entropy
     text = (
@@ -75,10 +63,8 @@ def verdict(found: NearOptimal, coefficients: CoefficientSet) -> str:
         + "."
     )
     cheapest = found.cheapest_teacher
-    if cheapest is not None:
-        ratio = training(cheapest.teacher, coefficients) / training(
-            found.best.teacher, coefficients
-        )
+    if cheapest is not None and found.cheapest_training and found.best_training:
+        ratio = found.cheapest_training / found.best_training
         if ratio < 0.98:
             text += (
                 f" The cheapest teacher in it, {words.on_tokens(cheapest.teacher)}, takes "
@@ -91,12 +77,6 @@ def between(span: Span) -> str:
     """``24.8B to 61.4B``; ≥ or ≤ where the range runs into a bound of the question."""
     low, high = (words.quantity(span.variable, end) for end in (span.low, span.high))
     return f"{low} to {high}" + (" (the bound)" if span.open_high or span.open_low else "")
-
-
-def training(model: Model, coefficients: CoefficientSet) -> float:
-    """FLOPs to train a teacher, charged or not."""
-    assert model.parameters is not None and model.tokens is not None
-    return float(coefficients.flops.training(model.parameters, model.tokens))
 
 
 def _spans(found: NearOptimal) -> Grid:
@@ -127,16 +107,19 @@ def spark(span: Span, found: NearOptimal) -> str:
     )
 
 
-def _cheapest(found: NearOptimal, coefficients: CoefficientSet) -> Grid:
+def _cheapest(found: NearOptimal) -> Grid:
     assert found.cheapest_teacher is not None
     rows = []
-    for name, recipe in (("best plan", found.best), ("cheapest teacher", found.cheapest_teacher)):
+    for name, recipe, training in (
+        ("best plan", found.best, found.best_training),
+        ("cheapest teacher", found.cheapest_teacher, found.cheapest_training),
+    ):
         rows.append(
             (
                 name,
                 words.on_tokens(recipe.teacher),
                 units.format_loss(recipe.teacher.cross_entropy),
-                units.format_flops(training(recipe.teacher, coefficients)),
+                units.format_flops(training or 0.0),
                 words.count(recipe.student.tokens),
                 units.format_loss(recipe.student.cross_entropy),
             )
@@ -171,7 +154,7 @@ def _shapes(found: NearOptimal, role: str) -> Grid:
     return Grid(name, head, rows, strong=(shown.index(best),))
 
 
-def _notes(found: NearOptimal, coefficients: CoefficientSet) -> tuple[str, ...]:
+def _notes(found: NearOptimal) -> tuple[str, ...]:
     step = max(span.step for span in found.spans)
     lines = [
         "A range holds for one variable at a time: the others move with it, so that two ends of "
@@ -190,34 +173,9 @@ def _notes(found: NearOptimal, coefficients: CoefficientSet) -> tuple[str, ...]:
         )
     if found.shapes_left_out:
         lines.append(f"{found.shapes_left_out} further buildable models lie in the ranges.")
-    lines.append(f"Coefficients: {coefficients.name}. Counted: {coefficients.flops.convention}.")
+    used = found.coefficients
+    lines.append(f"Coefficients: {used.name}. Counted: {used.flop_convention}.")
     return tuple(lines)
-
-
-def _document(found: NearOptimal, coefficients: CoefficientSet) -> dict[str, Any]:
-    cheapest = found.cheapest_teacher
-    return {
-        "within": found.within,
-        "ceiling": found.ceiling,
-        "best": document.recipe(found.best),
-        "certificate": document.certificate(found.certificate),
-        "ranges": [
-            {**_row(span), "values": span.values, "losses": span.losses} for span in found.spans
-        ],
-        "cheapest_teacher": None if cheapest is None else document.recipe(cheapest),
-        "buildable": [
-            {
-                "role": shape.role,
-                "architecture": document.architecture(shape.architecture),
-                "cross_entropy": shape.cross_entropy,
-                "student_tokens": shape.student_tokens,
-                "teacher_tokens": shape.teacher_tokens,
-            }
-            for shape in found.shapes
-        ],
-        "problem": document.problem(found.problem),
-        "coefficients": coefficients.name,
-    }
 
 
 def _row(span: Span) -> dict[str, Any]:

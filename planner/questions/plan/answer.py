@@ -1,4 +1,4 @@
-"""One question, one answer: `solve(problem) -> Plan`. Law, optimiser and judgement meet here.
+"""One question, one answer: `solve(problem) -> Plan`. Law, optimiser and verdict meet here.
 
 The chosen charges, the other scenarios and the plan inside the domain of validity go through the
 optimiser as rows of one batch.
@@ -6,33 +6,90 @@ optimiser as rows of one batch.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-import numpy as np
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from coefficients import CoefficientSet, load
 from planner import verdict
-from planner.optimise.supervised import supervised_optima
-from planner.optimum import Answer, answers, infeasible, outside_reason, rounded
-from planner.plan import (
+from planner.documents import derived, unwritten
+from planner.optimum import (
+    Optimum,
+    best_supervised,
+    chosen_set,
+    infeasible,
+    optima,
+    outside_reason,
+    rounded,
+)
+from planner.problem import Problem
+from planner.questions.base import Answer, Law
+from planner.questions.near_optimal.answer import NearOptimal, around
+from planner.results import (
     Baseline,
     Certificate,
     Coefficients,
+    Considered,
     InDomain,
-    Plan,
+    NamedRecipe,
+    Pull,
     Recipe,
     Robust,
     ScenarioResult,
     SecondOpinion,
+    Uncertainty,
+    Verdict,
+    Warning,
 )
-from planner.problem import Problem
-from planner.recipe import baseline_of
 from planner.robust import robust_plan
-from planner.rows import require_distillation, supervised_batch
-from planner.scenarios import SCENARIOS
+from planner.rows import require_distillation
+from planner.scenarios import SCENARIOS, scenario_of
 from planner.second_opinion import opinion_warning, second_opinion
 from planner.sensitivity import pulls
 from planner.uncertainty import assess
+
+
+@dataclass(frozen=True, repr=False)
+class Plan(Answer):
+    """The whole answer to one Problem.
+
+    considered: every existing teacher and the student's cross-entropy under it, best first.
+    near_optimal: the recipes almost as good, where they were asked for.
+    """
+
+    KIND: ClassVar[str] = "plan"
+
+    verdict: Verdict
+    recipe: Recipe
+    certificate: Certificate
+    supervised: Baseline
+    scenarios: tuple[ScenarioResult, ...]
+    warnings: tuple[Warning, ...]
+    problem: Problem
+    coefficients: Coefficients
+    in_domain: InDomain | None = None
+    considered: tuple[Considered, ...] = ()
+    uncertainty: Uncertainty | None = None
+    second_opinion: SecondOpinion | None = None
+    robust: Robust | None = None
+    sensitivity: tuple[Pull, ...] = ()
+    near_optimal: NearOptimal | None = None
+    law: Law = unwritten()
+
+    @derived
+    def scenario(self) -> str:
+        """The name of the scenario; existing teachers are not trained, whatever was charged."""
+        asked = self.problem
+        return scenario_of(
+            asked.charge_inference, 0.0 if asked.teachers else asked.charge_pretraining
+        )
+
+    @property
+    def cross_entropy(self) -> float:
+        """The student's predicted cross-entropy, nats per token."""
+        return self.recipe.student.cross_entropy
+
+
+ANSWER = Plan
 
 
 def solve(
@@ -41,31 +98,33 @@ def solve(
     *,
     robust: str | None = None,
     sensitivity: bool = False,
+    near_optimal: float | None = None,
 ) -> Plan:
     """The best recipe under the law with its proof, the supervised baseline and the verdict.
 
     `coefficients` overrides the set that the problem names. robust: also the recipe with the best
     "expected" or "worst" loss over the set's draws. sensitivity: also what each coefficient does to
-    the plan. Raises InfeasibleError (carrying the
-    smallest feasible budget), UnreachableError, NoDistillationLawError or CoefficientError.
+    the plan. near_optimal: also all recipes within this share of the best loss. Raises
+    InfeasibleError (carrying the smallest feasible budget), UnreachableError,
+    NoDistillationLawError or CoefficientError.
     """
-    chosen = _coefficients(problem, coefficients)
+    chosen = chosen_set(problem, coefficients)
     require_distillation(chosen)
     if problem.round_to_architecture:
         problem, recipe, certificate = rounded(problem, chosen)
-        found = answers([*_others(problem), replace(problem, stay_in_domain=True)], chosen)
+        found = optima([*_others(problem), replace(problem, stay_in_domain=True)], chosen)
     else:
         asked = [problem, *_others(problem), replace(problem, stay_in_domain=True)]
-        main, *found = answers(asked, chosen)
+        main, *found = optima(asked, chosen)
         recipe, certificate = main.require(chosen)
     *others, in_domain = found
-    baseline = _baseline(problem, chosen)
-    scenarios = _scenarios(Answer(problem, recipe, certificate, 0.0), others, baseline, chosen)
+    baseline = best_supervised(problem, chosen)
+    scenarios = _scenarios(Optimum(problem, recipe, certificate, 0.0), others, baseline, chosen)
     warnings = verdict.domain_warnings(recipe, chosen)
     outside = verdict.leaves_domain(recipe, chosen)
     inside = _in_domain(in_domain, chosen) if outside else None
     opinion = second_opinion(problem, recipe, baseline, chosen)
-    return Plan(
+    found_plan = Plan(
         problem=problem,
         recipe=recipe,
         certificate=certificate,
@@ -79,31 +138,19 @@ def solve(
             *verdict.teacher_warnings(recipe, chosen),
             *verdict.baseline_warnings(baseline, chosen),
         ),
-        coefficients=_provenance(chosen),
+        coefficients=Coefficients.of(chosen),
         in_domain=inside,
         considered=_considered(problem, chosen),
         uncertainty=assess(problem, recipe, chosen),
         second_opinion=opinion,
         robust=_robust(problem, recipe, inside, opinion, chosen, robust) if robust else None,
         sensitivity=pulls(problem, chosen) if sensitivity else (),
+        law=chosen,
     )
-
-
-def optimum(
-    problem: Problem, coefficients: CoefficientSet | None = None
-) -> tuple[Recipe, Certificate]:
-    """Only the best recipe and its certificate; raises as `solve` does."""
-    chosen = _coefficients(problem, coefficients)
-    return answers([problem], chosen)[0].require(chosen)
-
-
-def supervised(problem: Problem, coefficients: CoefficientSet | None = None) -> Baseline:
-    """The best supervised model for the problem's budget, size and bounds."""
-    return _baseline(problem, _coefficients(problem, coefficients))
-
-
-def _coefficients(problem: Problem, given: CoefficientSet | None) -> CoefficientSet:
-    return given if given is not None else load(problem.coefficients)
+    if near_optimal is None:
+        return found_plan
+    near = around(problem, near_optimal, chosen)
+    return replace(found_plan, near_optimal=near)
 
 
 def _others(problem: Problem) -> list[Problem]:
@@ -120,21 +167,15 @@ def _others(problem: Problem) -> list[Problem]:
     ]
 
 
-def _baseline(problem: Problem, coefficients: CoefficientSet) -> Baseline:
-    best = supervised_optima(supervised_batch(problem, coefficients))
-    if not np.isfinite(best.loss[0]):
-        raise infeasible(problem, best.smallest_budget(), coefficients)
-    return baseline_of(float(best.u[0]), float(best.s[0]), problem, coefficients)
-
-
 def _scenarios(
-    main: Answer, others: list[Answer], baseline: Baseline, coefficients: CoefficientSet
+    main: Optimum, others: list[Optimum], baseline: Baseline, coefficients: CoefficientSet
 ) -> tuple[ScenarioResult, ...]:
     """Every scenario beside the supervised loss, in the registry's order, custom charges last."""
     order = list(SCENARIOS)
     results = [
         ScenarioResult(
             answer.problem.scenario,
+            answer is main,
             answer.problem.charge_inference,
             answer.problem.charge_pretraining,
             answer.recipe,
@@ -151,7 +192,7 @@ def _scenarios(
     )
 
 
-def _in_domain(answer: Answer, coefficients: CoefficientSet) -> InDomain:
+def _in_domain(answer: Optimum, coefficients: CoefficientSet) -> InDomain:
     if answer.recipe is not None:
         return InDomain(answer.recipe, answer.certificate)
     reason = outside_reason(answer.problem, coefficients)
@@ -172,28 +213,22 @@ def _robust(
     other = load(coefficients.second_opinion) if coefficients.second_opinion else None
     sets = [coefficients, *([other] if other else [])]
     drawn = next((each for each in sets if each.draws_path is not None), coefficients)
-    others = [(coefficients.name, recipe)]
+    others = [NamedRecipe(coefficients.name, recipe)]
     if opinion and opinion.optimum:
-        others.append((opinion.source, opinion.optimum))
+        others.append(NamedRecipe(opinion.source, opinion.optimum))
     if inside and inside.recipe:
-        others.append(("inside the domain", inside.recipe))
+        others.append(NamedRecipe("inside the domain", inside.recipe))
     return robust_plan(problem, others, drawn, criterion, sets)
 
 
-def _considered(problem: Problem, coefficients: CoefficientSet) -> tuple[tuple[str, float], ...]:
+def _considered(problem: Problem, coefficients: CoefficientSet) -> tuple[Considered, ...]:
     """The student's loss under each existing teacher, best first."""
     if len(problem.teachers) < 2:
         return ()
     one_each = [replace(problem, teachers=(teacher,)) for teacher in problem.teachers]
     losses = [
-        (str(answer.problem.teachers[0]), answer.recipe.student.cross_entropy)
-        for answer in answers(one_each, coefficients)
+        Considered(str(answer.problem.teachers[0]), answer.recipe.student.cross_entropy)
+        for answer in optima(one_each, coefficients)
         if answer.recipe is not None
     ]
-    return tuple(sorted(losses, key=lambda pair: pair[1]))
-
-
-def _provenance(coefficients: CoefficientSet) -> Coefficients:
-    source = coefficients.source
-    parts = [part for part in (source.citation, source.location) if part]
-    return Coefficients(coefficients.name, ", ".join(parts), coefficients.flops.convention)
+    return tuple(sorted(losses, key=lambda each: each.cross_entropy))

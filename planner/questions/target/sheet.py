@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-from coefficients import CoefficientSet
 from planner import units
-from planner.analysis.target import Reached, Target
-from planner.reports import document, trust, words
+from planner.questions.target.answer import Reached, Target
+from planner.reports import trust, words
 from planner.reports.sheet import Grid, Sheet
-from planner.second_opinion import other_view
-from planner.verdict import baseline_warnings, leaves_domain
+from planner.results import Warning
 
 
-def sheet(found: Target, coefficients: CoefficientSet) -> Sheet:
+def sheet(found: Target) -> Sheet:
     """Cheapest first; ways that cannot reach the loss come last with their floor."""
     ways = sorted(found.ways, key=lambda each: each.budget)
     best = found.best.budget
-    rows = tuple(_row(way, best, coefficients) for way in ways)
+    rows = tuple(_row(way, best) for way in ways)
     head = ("Way", "Budget", "vs cheapest", "Student", "Teacher", "Loss")
     return Sheet(
         kind="target",
@@ -26,15 +23,8 @@ def sheet(found: Target, coefficients: CoefficientSet) -> Sheet:
         verdict=verdict(found),
         method="supervised" if found.best.method == "supervised" else "distil",
         grids=(Grid("Smallest budget, FLOPs", head, rows),),
-        warnings=_warnings(found, coefficients),
-        notes=_notes(found, coefficients),
-        data={
-            "loss": found.loss,
-            "like": None if found.like is None else vars(found.like),
-            "student": found.problem.student,
-            "coefficients": coefficients.name,
-            "ways": [_document(way, coefficients) for way in ways],
-        },
+        warnings=_warnings(found),
+        notes=_notes(found),
         rows=tuple(_flat(way, found) for way in ways),
     )
 
@@ -72,7 +62,7 @@ def _times(ratio: float) -> str:
     return "the same" if ratio < 1.0005 else f"{units.format_ratio(ratio)}×"
 
 
-def _row(way: Reached, best: float, coefficients: CoefficientSet) -> tuple[str, ...]:
+def _row(way: Reached, best: float) -> tuple[str, ...]:
     if not way.reachable:
         floor = f"floor {units.format_loss(way.floor)}"
         return (way.method, "out of reach", *[words.NOTHING] * 3, floor)
@@ -82,7 +72,7 @@ def _row(way: Reached, best: float, coefficients: CoefficientSet) -> tuple[str, 
         cells = (words.on_tokens(model), words.NOTHING, units.format_loss(model.cross_entropy))
         return (way.method, units.format_flops(way.budget, 4), ratio, *cells)
     assert way.recipe is not None
-    star = "*" if leaves_domain(way.recipe, coefficients) else ""
+    star = "*" if way.outside_domain else ""
     student, teacher = way.recipe.student, way.recipe.teacher
     return (
         way.method + star,
@@ -94,26 +84,18 @@ def _row(way: Reached, best: float, coefficients: CoefficientSet) -> tuple[str, 
     )
 
 
-def _warnings(found: Target, coefficients: CoefficientSet) -> tuple[str, ...]:
-    outside = [
-        way.method
-        for way in found.ways
-        if way.recipe is not None and leaves_domain(way.recipe, coefficients)
-    ]
-    lines = []
-    if outside:
-        lines.append(
-            f"The plans marked * ({', '.join(outside)}) leave the range where the law was "
-            "measured; "
-            "--stay-in-domain asks for plans inside it."
-        )
-    direct = found.way("supervised").baseline
-    if direct is not None:
-        lines += [_capital(each.text) for each in baseline_warnings(direct, coefficients)]
-    return tuple(lines)
+def _warnings(found: Target) -> tuple[str | Warning, ...]:
+    outside = [way.method for way in found.ways if way.outside_domain]
+    if not outside:
+        return found.warnings
+    line = (
+        f"The plans marked * ({', '.join(outside)}) lie outside the measured range; "
+        "--stay-in-domain asks for plans inside it."
+    )
+    return (line, *found.warnings)
 
 
-def _notes(found: Target, coefficients: CoefficientSet) -> tuple[str, ...]:
+def _notes(found: Target) -> tuple[str, ...]:
     proven = [
         1 - way.unreachable_below / way.budget
         for way in found.ways
@@ -125,40 +107,19 @@ def _notes(found: Target, coefficients: CoefficientSet) -> tuple[str, ...]:
             f"Proven: no budget more than {100 * max(proven):.3g}% smaller reaches the loss "
             "(certified lower bounds)."
         )
-    lines += _opinions(found, coefficients)
-    lines.append(f"Coefficients: {coefficients.name}. Counted: {coefficients.flops.convention}.")
+    lines += _opinions(found)
+    used = found.coefficients
+    lines.append(f"Coefficients: {used.name}. Counted: {used.flop_convention}.")
     return tuple(lines)
 
 
-def _opinions(found: Target, coefficients: CoefficientSet) -> list[str]:
+def _opinions(found: Target) -> list[str]:
     """The other set's prediction for every way's plan in one line each."""
     lines = [
-        trust.other_view(other_view(way.recipe, coefficients), found.loss, f"the {way.method} plan")
+        trust.other_view(way.second_opinion, found.loss, f"the {way.method} plan")
         for way in found.ways
-        if way.recipe is not None
     ]
     return [line for line in lines if line]
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-def _document(way: Reached, coefficients: CoefficientSet) -> dict[str, Any]:
-    return {
-        "method": way.method,
-        "charge_inference": way.charge_inference,
-        "charge_pretraining": way.charge_pretraining,
-        "reachable": way.reachable,
-        "budget": way.budget if math.isfinite(way.budget) else None,
-        "unreachable_below": way.unreachable_below,
-        "floor": way.floor,
-        "recipe": None if way.recipe is None else document.recipe(way.recipe),
-        "second_opinion": None
-        if way.recipe is None
-        else trust.other_document(other_view(way.recipe, coefficients)),
-        "supervised": None if way.baseline is None else document.supervised(way.baseline),
-    }
 
 
 def _flat(way: Reached, found: Target) -> dict[str, Any]:

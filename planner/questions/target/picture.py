@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from coefficients import CoefficientSet
 from planner import units
 from planner.analysis.compare import budget_grid, compare
-from planner.analysis.target import Target
 from planner.plots import style
-from planner.reports.target import title, verdict
+from planner.questions.target.answer import Target
+from planner.questions.target.sheet import title, verdict
 
 DECADES = 1.3  # shown on either side of the budgets found
 
@@ -21,8 +20,9 @@ def caption(found: Target) -> str:
     return verdict(found)
 
 
-def draw(found: Target, coefficients: CoefficientSet) -> Any:
+def draw(found: Target) -> Any:
     """Curves of certified optima, the target as a line, a ring where each method reaches it."""
+    coefficients = found.law
     reached = [way for way in found.ways if way.reachable]
     budgets = [way.budget for way in reached]
     low, high = min(budgets) / 10**DECADES, max(budgets) * 10**DECADES

@@ -1,21 +1,20 @@
-"""The answer: everything that is printed anywhere, as frozen values.
+"""The parts that answers are made of, as frozen values: recipes, proofs, intervals, warnings.
 
-A Plan holds the Recipe, its Certificate, the supervised baseline, every scenario beside it, the
-verdict and the warnings. Reports only render; a number missing here is added here.
+Documents hold their fields and `derived` properties; sheets only arrange them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
+from coefficients import CoefficientSet
 from laws import Architecture
-from planner.problem import Problem
+from planner.documents import Record, derived
 
 
 @dataclass(frozen=True)
-class Model:
+class Model(Record):
     """A student, teacher or supervised model.
 
     parameters: non-embedding; None for an existing teacher known by its loss alone.
@@ -30,7 +29,7 @@ class Model:
     existing: bool = False
     name: str = ""
 
-    @property
+    @derived
     def tokens_per_parameter(self) -> float | None:
         """D / N where both are known."""
         if self.parameters is None or self.tokens is None:
@@ -39,7 +38,7 @@ class Model:
 
 
 @dataclass(frozen=True)
-class Flops:
+class Flops(Record):
     """What the budget pays, FLOPs by term (Eq. 9), and what the teacher costs beyond that.
 
     `uncharged` is the rest of the teacher's cost that this scenario leaves to somebody else; it is
@@ -54,11 +53,12 @@ class Flops:
 
     TERMS = ("student_training", "teacher_inference", "teacher_pretraining", "serving")
 
-    @property
+    @derived
     def total(self) -> float:
         """FLOPs charged to the budget."""
         return float(sum(getattr(self, term) for term in self.TERMS))
 
+    @derived
     def shares(self) -> dict[str, float]:
         """Each term over the total."""
         return {term: getattr(self, term) / self.total for term in self.TERMS}
@@ -80,7 +80,7 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Certificate:
+class Certificate(Record):
     """Proof of optimality: no feasible plan reaches less than `lower_bound` nats.
 
     The bound includes a margin for rounding in floating point; `gap` is the recipe's cross-entropy
@@ -92,7 +92,7 @@ class Certificate:
     tolerance: float
     boxes: int = 0
 
-    @property
+    @derived
     def proven(self) -> bool:
         """Whether the gap is within the tolerance asked for."""
         return self.gap <= self.tolerance
@@ -108,17 +108,31 @@ class Baseline:
 
 
 @dataclass(frozen=True)
-class ScenarioResult:
-    """One scenario's optimum. `recipe` is None where the scenario has no feasible plan."""
+class ScenarioResult(Record):
+    """One scenario's optimum. `recipe` is None where the scenario has no feasible plan.
+
+    chosen: the scenario that was asked for. difference: the student's cross-entropy minus the
+    supervised one; negative where distilling is better.
+    """
 
     name: str
+    chosen: bool
     charge_inference: float
     charge_pretraining: float
-    recipe: Recipe | None
-    certificate: Certificate | None
-    difference: float | None
-    """Student's cross-entropy minus the supervised one; negative where distilling is better."""
+    recipe: Recipe | None = None
+    certificate: Certificate | None = None
+    difference: float | None = None
     outside_domain: bool = False
+
+    @derived
+    def feasible(self) -> bool:
+        """Whether the scenario has a plan."""
+        return self.recipe is not None
+
+    @derived
+    def cross_entropy(self) -> float | None:
+        """The student's cross-entropy; None where no plan is feasible."""
+        return None if self.recipe is None else self.recipe.student.cross_entropy
 
 
 @dataclass(frozen=True)
@@ -144,8 +158,8 @@ class Warning:  # noqa: A001 - the word users know; nothing here raises Python's
 class InDomain:
     """The best plan inside the law's domain of validity; `recipe` None with the reason if none."""
 
-    recipe: Recipe | None
-    certificate: Certificate | None
+    recipe: Recipe | None = None
+    certificate: Certificate | None = None
     reason: str = ""
 
 
@@ -194,15 +208,15 @@ class SecondOpinion:
 
     source: str
     cross_entropy: float
-    interval: Interval | None
     supervised: float
-    optimum: Recipe | None
-    regret: float | None
     disagrees: bool
+    interval: Interval | None = None
+    optimum: Recipe | None = None
+    regret: float | None = None
 
 
 @dataclass(frozen=True)
-class View:
+class View(Record):
     """One way to judge recipes: a coefficient set's point estimate, or a criterion over its draws.
 
     loss: nats per token of each recipe of the risk table; best: of the view's own best plan.
@@ -212,10 +226,18 @@ class View:
     loss: tuple[float, ...]
     best: float
 
-    @property
+    @derived
     def regret(self) -> tuple[float, ...]:
         """What each recipe loses against the best plan under this view, nats."""
         return tuple(loss - self.best for loss in self.loss)
+
+
+@dataclass(frozen=True)
+class NamedRecipe:
+    """A recipe of the risk table."""
+
+    name: str
+    recipe: Recipe
 
 
 @dataclass(frozen=True)
@@ -230,7 +252,7 @@ class Robust:
     recipe: Recipe
     value: float
     lower_bound: float
-    recipes: tuple[tuple[str, Recipe], ...]
+    recipes: tuple[NamedRecipe, ...]
     views: tuple[View, ...]
 
 
@@ -239,7 +261,7 @@ ALONE = "alone, by 1%"
 
 
 @dataclass(frozen=True)
-class Pull:
+class Pull(Record):
     """How one coefficient moves the plan: both ends of its way from low to high.
 
     how: "with the others", through its 90% interval, the other coefficients going along as they do
@@ -260,7 +282,7 @@ class Pull:
     recipe_share: float | None = None
     loss_share: float | None = None
 
-    @property
+    @derived
     def recipe_change(self) -> float:
         """Largest factor by which any variable of the recipe moves, as a logarithm."""
         from math import log
@@ -278,45 +300,16 @@ class Coefficients:
     flop_convention: str
     parameter_convention: str = "non-embedding parameters"
 
+    @classmethod
+    def of(cls, used: CoefficientSet) -> Coefficients:
+        """The provenance of a set."""
+        parts = [part for part in (used.source.citation, used.source.location) if part]
+        return cls(used.name, ", ".join(parts), used.flops.convention)
+
 
 @dataclass(frozen=True)
-class Plan:
-    """The whole answer to one Problem."""
+class Considered:
+    """An existing teacher that was considered, and the student's cross-entropy under it."""
 
-    problem: Problem
-    recipe: Recipe
-    certificate: Certificate
-    supervised: Baseline
-    scenarios: tuple[ScenarioResult, ...]
-    verdict: Verdict
-    warnings: tuple[Warning, ...]
-    coefficients: Coefficients
-    in_domain: InDomain | None = None
-    considered: tuple[tuple[str, float], ...] = ()
-    """Every existing teacher considered and the student's cross-entropy under it."""
-    uncertainty: Uncertainty | None = None
-    second_opinion: SecondOpinion | None = None
-    robust: Robust | None = None
-    sensitivity: tuple[Pull, ...] = ()
-    extras: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def cross_entropy(self) -> float:
-        """The student's predicted cross-entropy, nats per token."""
-        return self.recipe.student.cross_entropy
-
-    def to_dict(self) -> dict[str, Any]:
-        """The versioned document of `--format json`: plain numbers, strings, lists and None."""
-        from planner.reports.document import to_document
-
-        return to_document(self)
-
-    def __repr__(self) -> str:
-        from planner.reports.text import summary
-
-        return summary(self)
-
-    def _repr_html_(self) -> str:
-        from planner.reports.html import to_html
-
-        return to_html(self)
+    teacher: str
+    cross_entropy: float

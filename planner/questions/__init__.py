@@ -1,0 +1,65 @@
+"""The questions the planner answers, one folder each. A new question is one folder and one line.
+
+The commands, the routes of the service, the client and `planner schema` read `QUESTIONS`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from planner.questions.base import Answer, Question
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A question's folder, and the line that help shows without importing it."""
+
+    package: str
+    summary: str
+
+    @property
+    def question(self) -> type[Question]:
+        """The question's class."""
+        found: type[Question] = self._module("question").QUESTION
+        return found
+
+    @property
+    def answer(self) -> type[Answer]:
+        """The class of its answers."""
+        found: type[Answer] = self._module("answer").ANSWER
+        return found
+
+    @property
+    def has_picture(self) -> bool:
+        """Whether the answer can be drawn."""
+        from importlib.util import find_spec
+
+        return find_spec(f"{self.package}.picture") is not None
+
+    def _module(self, name: str) -> Any:
+        return importlib.import_module(f"{self.package}.{name}")
+
+
+QUESTIONS: dict[str, Entry] = {
+    "plan": Entry(
+        "planner.questions.plan", "Find the best recipe for a compute budget and prove it."
+    ),
+    "target": Entry("planner.questions.target", "Find the smallest budget that reaches a loss."),
+    "near-optimal": Entry(
+        "planner.questions.near_optimal",
+        "Show the ranges of all recipes almost as good as the best.",
+    ),
+}
+"""Command name -> entry, in the order in which help lists them."""
+
+
+def ask(name: str, **given: Any) -> Any:
+    """The answer to a question by its name, with its fields in people's words or as numbers.
+
+    >>> ask("target", loss=2.3, student="1B").best.method
+    'best-case'
+    """
+    return QUESTIONS[name].question(**given).answer()

@@ -1,0 +1,96 @@
+"""Fields of questions: how people write their values, and how options present them.
+
+A field is annotated with a `Quantity`, whose parser reads ``1B`` as well as 1e9; `option` says how
+the command line, the service and the schema present it. Values are parsed once, when a question is
+made, wherever its words came from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import MISSING, dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any
+
+from planner import units
+from planner.errors import ProblemError
+
+if TYPE_CHECKING:
+    from pydantic import GetCoreSchemaHandler
+    from pydantic_core import CoreSchema
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """Annotates a value that people may write in words; `parse(value, name)` reads it.
+
+    many: a list of such values, also written as text parted by commas.
+    """
+
+    parse: Callable[[Any, str], Any]
+    many: bool = False
+
+    def __get_pydantic_core_schema__(
+        self, source: type[Any], handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        from pydantic_core import core_schema
+
+        one = core_schema.union_schema(
+            [core_schema.float_schema(strict=True), core_schema.str_schema(strict=True)]
+        )
+        if not self.many:
+            return one
+        return core_schema.union_schema([core_schema.list_schema(one), one])
+
+
+def _listed(parse: Callable[[Any, str], Any]) -> Callable[[Any, str], tuple[Any, ...]]:
+    """Values parted by commas, or a list of them; each once, in their order."""
+
+    def read(given: Any, name: str) -> tuple[Any, ...]:
+        parts: list[Any]
+        if isinstance(given, str):
+            parts = [part.strip() for part in given.split(",")]
+        else:
+            parts = list(given) if isinstance(given, list | tuple) else [given]
+        if any(part == "" for part in parts):
+            raise ProblemError(
+                f"{name} '{given}' has an empty entry; write values parted by single commas."
+            )
+        return tuple(dict.fromkeys(parse(part, name) for part in parts))
+
+    return read
+
+
+Flops = Annotated[float, Quantity(units.parse_flops)]
+Count = Annotated[float, Quantity(units.parse_count)]
+Number = Annotated[float, Quantity(units.parse_plain)]
+Share = Annotated[float, Quantity(units.parse_share)]
+Counts = Annotated[tuple[float, ...], Quantity(_listed(units.parse_count), many=True)]
+
+
+def option(
+    description: str,
+    *,
+    default: Any = MISSING,
+    metavar: str | None = None,
+    flag: str | None = None,
+    called: str | None = None,
+    choices: Callable[[], Iterable[str]] | None = None,
+    example: Any = None,
+    **click: Any,
+) -> Any:
+    """A dataclass field with what its option and its schema show.
+
+    flag: the option's spelling where it is not the field's name. called: the name in errors.
+    choices: words to complete from. click: further arguments of the option.
+    """
+    metadata: dict[str, Any] = {
+        "description": description,
+        "metavar": metavar,
+        "flag": flag,
+        "called": called,
+        "choices": choices,
+        "click": click,
+    }
+    if example is not None:
+        metadata["examples"] = [example]
+    return field(default=default, metadata=metadata)
