@@ -8,11 +8,12 @@ asked for or the service starts.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 from planner.errors import INPUT_ERRORS, DocumentError
 
@@ -79,13 +80,14 @@ def unwritten() -> Any:
 
 
 @dataclass(frozen=True)
-class Floats:
-    """Annotates a numpy array of numbers: a list in documents, null where a number is not finite.
+class Values:
+    """Annotates a numpy array: a list in documents, null where a number is not finite.
 
-    depth: dimensions of the array.
+    depth: dimensions of the array. of: "number" or "boolean".
     """
 
     depth: int = 1
+    of: str = "number"
 
     def __get_pydantic_core_schema__(
         self, source: type[Any], handler: GetCoreSchemaHandler
@@ -95,14 +97,14 @@ class Floats:
         def read(value: Any) -> Any:
             import numpy as np
 
-            return np.asarray(value, dtype=float)
+            return np.asarray(value, dtype=float if self.of == "number" else bool)
 
         return core_schema.no_info_plain_validator_function(read)
 
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        found: JsonSchemaValue = {"anyOf": [{"type": "number"}, {"type": "null"}]}
+        found: JsonSchemaValue = {"anyOf": [{"type": self.of}, {"type": "null"}]}
         for _ in range(self.depth):
             found = {"type": "array", "items": found}
         return found
@@ -179,11 +181,11 @@ def parse(text: str, name: str) -> Any:
         raise DocumentError(f"'{name}' is not valid {language}: {error}.") from error
 
 
-def read_text(path: str | Path, stdin: IO[str] | None = None) -> str:
-    """The text of a file, or of `stdin` for "-"; raises DocumentError."""
-    if str(path) == "-" and stdin is not None:
-        return stdin.read()
+def read_text(path: str | Path) -> str:
+    """The text of a file, or of standard input for "-"; raises DocumentError."""
     try:
+        if str(path) == "-":
+            return sys.stdin.read()
         return Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = (getattr(error, "strerror", None) or "").lower() or "it is not UTF-8 text"

@@ -67,9 +67,13 @@ def _options(kind: type[Question]) -> list[click.Parameter]:
     return [_option(each, hints[each.name]) for each in ordered if "description" in each.metadata]
 
 
-def _option(field: Field[Any], hint: Any) -> click.Option:
+def _option(field: Field[Any], hint: Any) -> click.Parameter:
     """One field as an option; its words are read by the question itself."""
     shown = field.metadata
+    if shown["argument"]:
+        return click.Argument(
+            [field.name], required=False, metavar=shown["metavar"], type=click.Path()
+        )
     more: dict[str, Any] = dict(shown["click"])
     if hint is bool:
         flag = f"--{field.name.replace('_', '-')}"

@@ -48,6 +48,10 @@ QUESTIONS: dict[str, Entry] = {
         "planner.questions.plan", "Find the best recipe for a compute budget and prove it."
     ),
     "target": Entry("planner.questions.target", "Find the smallest budget that reaches a loss."),
+    "evaluate": Entry(
+        "planner.questions.evaluate",
+        "Judge a recipe you already have, and say what to change first.",
+    ),
     "near-optimal": Entry(
         "planner.questions.near_optimal",
         "Show the ranges of all recipes almost as good as the best.",

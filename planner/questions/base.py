@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
-from typing import IO, Annotated, Any, ClassVar, Self, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, Self, get_args, get_origin, get_type_hints
 
 from coefficients import CoefficientSet, available, load, parse
 from planner import units
@@ -64,12 +64,12 @@ class Answer(Record):
         return self.KIND
 
     @classmethod
-    def read(cls, path: str | Path, stdin: IO[str] | None = None) -> Self:
-        """The answer in a file that `--format json` or `toml` wrote; "-" reads `stdin`.
+    def read(cls, path: str | Path) -> Self:
+        """The answer in a file that `--format json` or `toml` wrote; "-" is standard input.
 
         Raises DocumentError naming every fault.
         """
-        return cls.from_document(parse_document(read_text(path, stdin), str(path)), str(path))
+        return cls.from_document(parse_document(read_text(path), str(path)), str(path))
 
     @classmethod
     def from_document(cls, document: Any, name: str = "document") -> Self:
@@ -128,13 +128,13 @@ class Question(Record):
         default=None,
         metavar="NAME|FILE",
         choices=available,
+        file=True,
     )
     tolerance: Number | None = option(
         f"Largest gap to the proven bound, in nats; {Problem.tolerance:g} unless given.",
         default=None,
         metavar="NATS",
     )
-    stay_in_domain: bool = option("Plan only where the law was measured.", default=False)
 
     def __post_init__(self) -> None:
         kind: Any = type(self)
@@ -274,6 +274,13 @@ class Served:
         default=None,
         metavar="TOKENS",
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """Questions that may be confined to what was measured."""
+
+    stay_in_domain: bool = option("Plan only where the law was measured.", default=False)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -76,12 +76,15 @@ def option(
     called: str | None = None,
     choices: Callable[[], Iterable[str]] | None = None,
     example: Any = None,
+    argument: bool = False,
+    file: bool = False,
     **click: Any,
 ) -> Any:
     """A dataclass field with what its option and its schema show.
 
     flag: the option's spelling where it is not the field's name. called: the name in errors.
-    choices: words to complete from. click: further arguments of the option.
+    choices: words to complete from. argument: positional on the command line. file: text names a
+    file of this machine, which a service does not read. click: further arguments of the option.
     """
     metadata: dict[str, Any] = {
         "description": description,
@@ -89,6 +92,8 @@ def option(
         "flag": flag,
         "called": called,
         "choices": choices,
+        "argument": argument,
+        "file": file,
         "click": click,
     }
     if example is not None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from coefficients import CoefficientSet, load
 from laws import Architecture
 from planner.analysis.inside import stretches
-from planner.documents import Floats, unwritten
+from planner.documents import Values, unwritten
 from planner.errors import QuantityError
 from planner.optimise import Batch, Optima, frontier
 from planner.optimise.batch import Array
@@ -67,8 +67,8 @@ class Span:
     open_high: bool
     pieces: int
     step: float
-    values: Annotated[Array, Floats()]
-    losses: Annotated[Array, Floats()]
+    values: Annotated[Array, Values()]
+    losses: Annotated[Array, Values()]
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from planner.questions.base import (
     Bounded,
     Budgeted,
     Charges,
+    Measured,
     Question,
     Scenario,
     Served,
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NearOptimalQuestion(Served, Bounded, Teachers, Charges, Scenario, Sized, Budgeted, Question):
+class NearOptimalQuestion(
+    Measured, Served, Bounded, Teachers, Charges, Scenario, Sized, Budgeted, Question
+):
     """How far each quantity may move before the loss is worse than a ceiling, the cheapest teacher
     among all those recipes, and the buildable models in their ranges.
     """

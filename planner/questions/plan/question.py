@@ -11,6 +11,7 @@ from planner.questions.base import (
     Budgeted,
     Buildable,
     Charges,
+    Measured,
     Question,
     Scenario,
     Served,
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class PlanQuestion(
-    Buildable, Served, Bounded, Teachers, Charges, Scenario, Sized, Budgeted, Question
+    Buildable, Measured, Served, Bounded, Teachers, Charges, Scenario, Sized, Budgeted, Question
 ):
     """Find the best distillation recipe for a compute budget and prove that it is the best."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from planner.errors import ProblemError
-from planner.questions.base import Bounded, Charges, Question, Served, Sized, Teachers
+from planner.questions.base import Bounded, Charges, Measured, Question, Served, Sized, Teachers
 from planner.questions.fields import Number, option
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TargetQuestion(Served, Bounded, Teachers, Charges, Sized, Question):
+class TargetQuestion(Measured, Served, Bounded, Teachers, Charges, Sized, Question):
     """The smallest budget that reaches a loss, for every scenario and for supervised training.
 
     Each budget comes with its recipe and a proof that a smaller one is not enough.

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
-from coefficients import CoefficientSet
 from planner import units
-from planner.analysis.evaluate import Evaluation, Move, Scored
-from planner.reports import document, trust, words
+from planner.questions.evaluate.answer import Evaluation, Move
+from planner.reports import trust, words
 from planner.reports.sheet import Grid, Sheet
-from planner.results import Recipe
-from planner.second_opinion import other_view
+from planner.results import Recipe, Warning
 from planner.verdict import LAW_ERROR
 
 
-def sheet(found: Evaluation, coefficients: CoefficientSet) -> Sheet:
+def sheet(found: Evaluation) -> Sheet:
     """Everything about the recipe."""
     grids = [_models(found), _flops(found)]
     if found.moves:
@@ -23,14 +20,13 @@ def sheet(found: Evaluation, coefficients: CoefficientSet) -> Sheet:
     if found.rules:
         grids.append(_rules(found))
     return Sheet(
-        kind="evaluation",
+        kind="evaluate",
         title=title(found),
         verdict=verdict(found),
         method="distil" if found.excess < LAW_ERROR * _loss(found.recipe) else "either",
         grids=tuple(grids),
-        warnings=_warnings(found, coefficients),
-        notes=_notes(found, coefficients),
-        data=_document(found, coefficients),
+        warnings=_warnings(found),
+        notes=_notes(found),
         rows=_rows(found),
     )
 
@@ -84,17 +80,17 @@ def _any(found: Evaluation) -> str:
     return "any distillation of that cost"
 
 
-def _warnings(found: Evaluation, coefficients: CoefficientSet) -> tuple[str, ...]:
+def _warnings(found: Evaluation) -> tuple[str | Warning, ...]:
     """The recipe's own, then those of what it is compared with."""
-    lines = [_capital(each.text) for each in found.warnings]
     own = {each.text for each in found.warnings}
+    lines: list[str | Warning] = [*found.warnings]
     lines += [
         f"Of the best plan that it is compared with: {each.text}"
         for each in found.best_warnings
         if each.text not in own
     ]
-    lines += [_capital(each.text) for each in found.supervised_warnings]
-    view = other_view(found.recipe, coefficients)
+    lines += found.supervised_warnings
+    view = found.second_opinion
     if view is not None and view.matters:
         lines.append(trust.other_view(view, _loss(found.recipe), "this recipe"))
     return tuple(lines)
@@ -191,11 +187,14 @@ def _scored_cells(recipe: Recipe, excess: float) -> tuple[str, str, str, str]:
     )
 
 
-def _notes(found: Evaluation, coefficients: CoefficientSet) -> tuple[str, ...]:
+def _notes(found: Evaluation) -> tuple[str, ...]:
     lines = [words.certificate(found.certificate)]
     views = (
-        trust.other_view(other_view(recipe, coefficients), _loss(recipe), what)
-        for recipe, what in ((found.recipe, "this recipe"), (found.best, "the best plan"))
+        trust.other_view(view, _loss(recipe), what)
+        for view, recipe, what in (
+            (found.second_opinion, found.recipe, "this recipe"),
+            (found.second_opinion_of_best, found.best, "the best plan"),
+        )
     )
     lines += [line for line in views if line]
     if not found.moves:
@@ -206,56 +205,9 @@ def _notes(found: Evaluation, coefficients: CoefficientSet) -> tuple[str, ...]:
             "the budget cannot pay for it, or it leaves the bounds."
         )
     lines += [*found.recipe.notes]
-    lines.append(f"Coefficients: {coefficients.name}. Counted: {coefficients.flops.convention}.")
+    used = found.coefficients
+    lines.append(f"Coefficients: {used.name}. Counted: {used.flop_convention}.")
     return tuple(lines)
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-def _document(found: Evaluation, coefficients: CoefficientSet) -> dict[str, Any]:
-    return {
-        "cost": found.cost,
-        "excess": found.excess,
-        "budget_for_loss": found.budget_for_loss,
-        "saved": found.saved,
-        "recipe": document.recipe(found.recipe),
-        "best": document.recipe(found.best),
-        "certificate": document.certificate(found.certificate),
-        "supervised": None if found.supervised is None else document.supervised(found.supervised),
-        "first": None if found.first is None else _move(found.first),
-        "moves": [_move(move) for move in found.moves],
-        "rules": [_rule(each) for each in found.rules],
-        "domain": [asdict(each) for each in found.warnings],
-        "best_domain": [asdict(each) for each in found.best_warnings],
-        "second_opinion": trust.other_document(other_view(found.recipe, coefficients)),
-        "second_opinion_of_best": trust.other_document(other_view(found.best, coefficients)),
-        "supervised_domain": [asdict(each) for each in found.supervised_warnings],
-        "problem": document.problem(found.problem),
-        "coefficients": coefficients.name,
-    }
-
-
-def _move(move: Move) -> dict[str, Any]:
-    return {
-        "variable": move.variable,
-        "balanced_by": move.frees,
-        "from": move.old,
-        "to": move.new,
-        "gain": move.gain,
-        "recipe": document.recipe(move.recipe),
-    }
-
-
-def _rule(each: Scored) -> dict[str, Any]:
-    return {
-        "name": each.name,
-        "summary": each.summary,
-        "affordable": each.recipe is not None,
-        "excess": each.excess,
-        "recipe": None if each.recipe is None else document.recipe(each.recipe),
-    }
 
 
 def _rows(found: Evaluation) -> tuple[dict[str, Any], ...]:

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from coefficients import CoefficientSet, load
 from planner.analysis.inside import inside
+from planner.documents import Record, Values, derived
 from planner.optimise import Batch
 from planner.optimise.batch import Array
 from planner.optimum import Many, solve_batch
 from planner.problem import Problem
-from planner.results import Plan
+from planner.questions.base import Answer
+from planner.questions.plan.answer import Plan, solve
 from planner.rows import require_distillation, to_batches
-from planner.solve import solve
 
 POINTS = 81
 MORE = 1.10
@@ -33,20 +35,20 @@ LOOSE = 1e-5  # nats: the tolerance of points on a curve
 class Curve:
     """Student loss along `x`, arrays of one length; inf where nothing is feasible."""
 
-    x: Array
-    loss: Array
-    inside: NDArray[np.bool_]
+    x: Annotated[Array, Values()]
+    loss: Annotated[Array, Values()]
+    inside: Annotated[NDArray[np.bool_], Values(of="boolean")]
 
 
 @dataclass(frozen=True)
-class Marginal:
+class Marginal(Record):
     """Ten per cent more of one thing: the change of loss, and of FLOPs charged (as a share)."""
 
     what: str
     loss_change: float
     cost_change: float
 
-    @property
+    @derived
     def per_compute(self) -> float | None:
         """Nats gained per per cent of the budget; None where it costs nothing."""
         if self.cost_change <= 1e-12:
@@ -70,36 +72,43 @@ class Part:
     nats: float
 
 
-@dataclass(frozen=True)
-class Explanation:
-    """Everything around one plan."""
+@dataclass(frozen=True, repr=False)
+class Explanation(Answer):
+    """Everything around one plan.
+
+    gap: student loss against L_T at the plan's own student size and tokens (the capacity gap).
+    along_teacher, along_share: the best plan of the budget against L_T (better teachers cost
+    tokens), and against the share of it that trains the student; `share` is the plan's own.
+    supervised_loss: L_sup, the plan's student trained on its tokens as data; teachers weaker than
+    this make the weak-to-strong region.
+    """
+
+    KIND: ClassVar[str] = "explain"
 
     plan: Plan
-    gap: Curve
-    """Student loss against L_T at the plan's own student size and tokens (the capacity gap)."""
     best_teacher_loss: float
     best_student_loss: float
     supervised_loss: float
-    """Lsup: the plan's student trained on its tokens as data. Weaker teachers than this make the
-    weak-to-strong region."""
-    along_teacher: Curve
-    """Best plan of the budget against L_T: better teachers cost tokens."""
-    along_share: Curve
-    """Best plan of the budget against the share of it that trains the student."""
     share: float
     marginals: tuple[Marginal, ...]
     limits: tuple[Limit, ...]
     parts: tuple[Part, ...]
+    gap: Curve
+    along_teacher: Curve
+    along_share: Curve
 
-    @property
+    @derived
     def limit(self) -> Limit:
         """What limits the student most now."""
         return max(self.limits, key=lambda each: each.gain)
 
-    @property
+    @derived
     def teacher_beyond_gap(self) -> bool:
         """Whether the plan's teacher is stronger than the best one for this student and tokens."""
         return self.plan.recipe.teacher.cross_entropy < self.best_teacher_loss - 1e-6
+
+
+ANSWER = Explanation
 
 
 def explain(problem: Problem, coefficients: CoefficientSet | None = None) -> Explanation:

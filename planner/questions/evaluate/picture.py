@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from coefficients import CoefficientSet
 from planner import units
-from planner.analysis.evaluate import Evaluation
 from planner.plots import style
+from planner.questions.evaluate.answer import Evaluation
+from planner.questions.evaluate.sheet import change, title, verdict
 from planner.reports import words
-from planner.reports.evaluation import change, title, verdict
 from planner.verdict import LAW_ERROR
 
 OWN, BEST, MOVE, RULE = "#D55E00", "#009E73", "#0072B2", "#8a8a8a"
@@ -20,7 +19,7 @@ def caption(found: Evaluation) -> str:
     return verdict(found)
 
 
-def draw(found: Evaluation, coefficients: CoefficientSet) -> Any:
+def draw(found: Evaluation) -> Any:
     """Dots on one scale of loss, a line from the best plan to each; best on top."""
     rows = _rows(found)
     rows.sort(key=lambda row: row[1])
@@ -63,7 +62,7 @@ def draw(found: Evaluation, coefficients: CoefficientSet) -> Any:
         axes.grid(axis="y", visible=False)
         axes.set_xlabel("Predicted student loss, nats per token (left is better)")
         small = f"{title(found)}. All at {units.format_flops(found.cost)} FLOPs. Law: "
-        style.figure_title(made, headline(found), small + coefficients.name)
+        style.figure_title(made, headline(found), small + found.coefficients.name)
         return made
 
 

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from coefficients import CoefficientSet, load
 from planner import units, verdict
-from planner.analysis.rules import RULES, Choice, Setting
+from planner.documents import Record, derived, unwritten
 from planner.errors import InfeasibleError, ProblemError
-from planner.optimum import optima
+from planner.optimum import optima, supervised
 from planner.problem import Problem, Teacher
+from planner.questions.base import Answer, Law
+from planner.questions.evaluate.rules import RULES, Choice, Setting
+from planner.questions.plan.answer import Plan
 from planner.questions.target.answer import smallest_budgets
 from planner.recipe import Row, recipe_of
-from planner.results import Baseline, Certificate, Recipe, Warning
+from planner.results import Baseline, Certificate, Coefficients, Recipe, Warning
 from planner.rows import require_distillation
-from planner.solve import supervised
+from planner.second_opinion import OtherView, other_view
 
 
 @dataclass(frozen=True)
-class Move:
+class Move(Record):
     """One thing changed at equal cost: the variable's old and new value, and the loss it gives.
 
     `frees` says what takes up the difference in cost. `recipe` is the certified best such change.
@@ -37,7 +40,7 @@ class Move:
 
 
 @dataclass(frozen=True)
-class Scored:
+class Scored(Record):
     """A rule of thumb at the recipe's cost; `recipe` None where budget or bounds forbid it."""
 
     name: str
@@ -47,40 +50,49 @@ class Scored:
     """Nats above the optimum at the same cost."""
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """Everything about a recipe beside the optimum at the same cost."""
+@dataclass(frozen=True, repr=False)
+class Evaluation(Answer):
+    """Everything about a recipe beside the optimum at the same cost.
 
-    problem: Problem
+    budget_for_loss: the smallest budget that reaches the recipe's own loss; never above its cost.
+    best_warnings: where the optimum of equal cost leaves what was measured. second_opinion and
+    second_opinion_of_best: what the other coefficient set predicts for both.
+    """
+
+    KIND: ClassVar[str] = "evaluate"
+
     recipe: Recipe
     best: Recipe
     certificate: Certificate
-    supervised: Baseline | None
     budget_for_loss: float
-    """The smallest budget that reaches the recipe's own loss; never above its cost."""
     moves: tuple[Move, ...]
     rules: tuple[Scored, ...]
     warnings: tuple[Warning, ...]
+    problem: Problem
+    coefficients: Coefficients
+    supervised: Baseline | None = None
     best_warnings: tuple[Warning, ...] = ()
-    """Where the optimum of equal cost, which the recipe is compared with, leaves the domain."""
     supervised_warnings: tuple[Warning, ...] = ()
+    second_opinion: OtherView | None = None
+    second_opinion_of_best: OtherView | None = None
+    law: Law = unwritten()
 
-    @property
+    @derived
     def cost(self) -> float:
         """FLOPs that the recipe is charged."""
         return self.problem.budget
 
-    @property
+    @derived
     def excess(self) -> float:
         """Nats above the optimum at the same cost."""
         return max(0.0, self.recipe.student.cross_entropy - self.best.student.cross_entropy)
 
-    @property
+    @derived
     def saved(self) -> float:
         """Share of the compute that the best plan of equal loss would save."""
         return max(0.0, 1.0 - self.budget_for_loss / self.cost)
 
-    @property
+    @derived
     def first(self) -> Move | None:
         """The single change that gains most, the student's own size aside; None if none gains."""
         usable = [
@@ -137,29 +149,34 @@ def evaluate(
         ),
         best_warnings=verdict.domain_warnings(best, chosen) if chosen.domain.known else (),
         supervised_warnings=verdict.baseline_warnings(direct, chosen) if direct else (),
+        coefficients=Coefficients.of(chosen),
+        second_opinion=other_view(recipe, chosen),
+        second_opinion_of_best=other_view(best, chosen),
+        law=chosen,
     )
 
 
-def from_document(
-    document: dict[str, Any], coefficients: CoefficientSet | None = None
-) -> Evaluation:
-    """Judge the recipe of a plan document (planner.reports.read.read_recipe)."""
-    problem = Problem.from_mapping(document["problem"])
-    recipe = document["recipe"]
-    student, given = recipe["student"], recipe["teacher"]
-    exists = bool(given["existing"])
-    measured = given["cross_entropy"] if exists else None
+ANSWER = Evaluation
+
+
+def evaluate_plan(plan: Plan, coefficients: CoefficientSet | None = None) -> Evaluation:
+    """Judge the recipe of a plan."""
+    student, given = plan.recipe.student, plan.recipe.teacher
     teacher = Teacher(
-        size=given["parameters"], tokens=given["tokens"], loss=measured, name=given["name"] or ""
+        size=given.parameters,
+        tokens=given.tokens,
+        loss=given.cross_entropy if given.existing else None,
+        name=given.name,
     )
+    assert student.parameters is not None and student.tokens is not None
     problem = replace(
-        problem,
-        student=student["parameters"],
+        plan.problem,
+        student=student.parameters,
         teachers=(),
-        bounds=_hold(problem, "student_size", student["parameters"]),
+        bounds=_hold(plan.problem, "student_size", student.parameters),
         round_to_architecture=False,
     )
-    return evaluate(problem, student["tokens"], teacher, coefficients, exists)
+    return evaluate(problem, student.tokens, teacher, coefficients, given.existing)
 
 
 def _asked(

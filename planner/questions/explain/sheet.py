@@ -6,25 +6,24 @@ from typing import Any
 
 import numpy as np
 
-from coefficients import CoefficientSet
 from planner import units
-from planner.analysis.explain import MORE, Curve, Explanation
-from planner.reports import document, words
+from planner.questions.explain.answer import MORE, Curve, Explanation
+from planner.questions.plan.sheet import title
+from planner.reports import words
 from planner.reports.sheet import Grid, Sheet, sparkline
 
 
-def sheet(found: Explanation, coefficients: CoefficientSet) -> Sheet:
+def sheet(found: Explanation) -> Sheet:
     """Everything around the plan."""
     plan = found.plan
     return Sheet(
-        kind="explanation",
-        title=f"Why: {words.title(plan)}",
+        kind="explain",
+        title=f"Why: {title(plan)}",
         verdict=verdict(found),
         method="either",
         grids=(_parts(found), _limits(found), _marginals(found), _curves(found)),
-        warnings=tuple(each.text[:1].upper() + each.text[1:] for each in plan.warnings),
-        notes=_notes(found, coefficients),
-        data=_document(found, coefficients),
+        warnings=plan.warnings,
+        notes=_notes(found),
         rows=_rows(found),
     )
 
@@ -123,7 +122,7 @@ def _curve_cells(curve: Curve, show: Any) -> tuple[str, str, str, str]:
     return (show(float(x[0])), sparkline(heights), show(float(x[-1])), show(best))
 
 
-def _notes(found: Explanation, coefficients: CoefficientSet) -> tuple[str, ...]:
+def _notes(found: Explanation) -> tuple[str, ...]:
     plan = found.plan
     return (
         f"On data alone this student would reach {units.format_loss(found.supervised_loss)} with "
@@ -133,31 +132,8 @@ def _notes(found: Explanation, coefficients: CoefficientSet) -> tuple[str, ...]:
         "Eq. 8 adds a positive term to L_T, so within the law no student beats its teacher; "
         "measured weak-to-strong students do, slightly.",
         words.certificate(plan.certificate),
-        f"Coefficients: {coefficients.name}. Counted: {coefficients.flops.convention}.",
+        f"Coefficients: {plan.coefficients.name}. Counted: {plan.coefficients.flop_convention}.",
     )
-
-
-def _document(found: Explanation, coefficients: CoefficientSet) -> dict[str, Any]:
-    plan = found.plan
-    return {
-        "recipe": document.recipe(plan.recipe),
-        "certificate": document.certificate(plan.certificate),
-        "best_teacher_cross_entropy": found.best_teacher_loss,
-        "best_student_cross_entropy": found.best_student_loss,
-        "supervised_cross_entropy": found.supervised_loss,
-        "teacher_beyond_capacity_gap": found.teacher_beyond_gap,
-        "student_training_share": found.share,
-        "parts": [vars(each) for each in found.parts],
-        "limits": [vars(each) for each in found.limits],
-        "limited_by": found.limit.what,
-        "marginals": [{**vars(m), "gain_per_percent": m.per_compute} for m in found.marginals],
-        "curves": {
-            name: {"x": curve.x, "cross_entropy": curve.loss, "in_domain": curve.inside}
-            for name, curve in _named(found)
-        },
-        "problem": document.problem(plan.problem),
-        "coefficients": coefficients.name,
-    }
 
 
 def _named(found: Explanation) -> tuple[tuple[str, Curve], ...]:

@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from coefficients import CoefficientSet
 from planner import units
-from planner.analysis.explain import Curve, Explanation
 from planner.plots import style
-from planner.reports import words
-from planner.reports.explanation import verdict
+from planner.questions.explain.answer import Curve, Explanation
+from planner.questions.explain.sheet import verdict
+from planner.questions.plan.sheet import title
 
 WEAK = "#fbe9dd"
 
@@ -21,14 +20,14 @@ def caption(found: Explanation) -> str:
     return verdict(found)
 
 
-def draw(found: Explanation, coefficients: CoefficientSet) -> Any:
+def draw(found: Explanation) -> Any:
     """The student's loss against its teacher's, beside the split of the budget."""
     plan = found.plan
     with style.drawing():
         made, [[left, right]] = style.figures(1, 2, 13.5, 6.2, width_ratios=(1.25, 1))
         _gap(left, found)
         _split(right, found)
-        style.figure_title(made, headline(found), f"{words.title(plan)}. Law: {coefficients.name}")
+        style.figure_title(made, headline(found), f"{title(plan)}. Law: {plan.coefficients.name}")
         return made
 
 
