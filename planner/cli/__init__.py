@@ -6,15 +6,11 @@ COMMANDS, and a section to docs/cli.md (a test asks for it). Heavy imports belon
 
 from __future__ import annotations
 
-from planner.cli.group import PlanGroup, PlannerGroup
+from planner.cli.group import QUESTION, PlanGroup, PlannerGroup
+from planner.questions import QUESTIONS
 
 COMMANDS: dict[str, str] = {
-    "plan": "question",
-    "compare-supervised": "planner.cli.compare_supervised:compare_supervised",
-    "target": "question",
-    "evaluate": "question",
-    "explain": "question",
-    "near-optimal": "question",
+    **dict.fromkeys(QUESTIONS, QUESTION),
     "teachers": "planner.cli.teachers:teachers",
     "family": "planner.cli.family:family",
     "sweep": "planner.cli.sweep:sweep",
@@ -29,7 +25,7 @@ COMMANDS: dict[str, str] = {
     "schema": "planner.cli.schema:schema",
     "serve": "planner.cli.serve:serve",
 }
-"""Command name -> "module:attribute"; a module is imported when its command is used."""
+"""Command name -> "module:attribute", or QUESTION; imported when the command is used."""
 
 planner = PlannerGroup("planner", COMMANDS)
 plan = PlanGroup("plan", COMMANDS)

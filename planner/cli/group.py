@@ -19,6 +19,9 @@ MISTAKE = 2
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it (128 + SIGINT)."""
 
+QUESTION = "question"
+"""In place of a module: the command is made from the question of its name."""
+
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
@@ -152,7 +155,7 @@ class PlanGroup(PlannerGroup):
 
 
 def _load(name: str, place: str) -> click.Command:
-    if place == "question":
+    if place == QUESTION:
         from planner.cli.questions import command
 
         return command(name)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -35,26 +36,24 @@ class Entry:
     @property
     def has_picture(self) -> bool:
         """Whether the answer can be drawn."""
-        from importlib.util import find_spec
-
-        return find_spec(f"{self.package}.picture") is not None
+        return find_spec(f"planner.questions.{self.package}.picture") is not None
 
     def _module(self, name: str) -> Any:
-        return importlib.import_module(f"{self.package}.{name}")
+        return importlib.import_module(f"planner.questions.{self.package}.{name}")
 
 
 QUESTIONS: dict[str, Entry] = {
-    "plan": Entry(
-        "planner.questions.plan", "Find the best recipe for a compute budget and prove it."
+    "plan": Entry("plan", "Find the best recipe for a compute budget and prove it."),
+    "compare-supervised": Entry(
+        "compare", "Compare distillation with supervised training, over budgets and students."
     ),
-    "target": Entry("planner.questions.target", "Find the smallest budget that reaches a loss."),
-    "evaluate": Entry(
-        "planner.questions.evaluate",
-        "Judge a recipe you already have, and say what to change first.",
+    "target": Entry("target", "Find the smallest budget that reaches a loss."),
+    "evaluate": Entry("evaluate", "Judge a recipe you already have, and say what to change first."),
+    "explain": Entry(
+        "explain", "Show what the law says around a plan: capacity gap, limits, marginal values."
     ),
     "near-optimal": Entry(
-        "planner.questions.near_optimal",
-        "Show the ranges of all recipes almost as good as the best.",
+        "near_optimal", "Show the ranges of all recipes almost as good as the best."
     ),
 }
 """Command name -> entry, in the order in which help lists them."""

@@ -60,10 +60,21 @@ def _listed(parse: Callable[[Any, str], Any]) -> Callable[[Any, str], tuple[Any,
     return read
 
 
+def _span(given: Any, name: str) -> tuple[float, float, int | None]:
+    if isinstance(given, tuple):
+        return given
+    return units.parse_range(given, units.parse_flops, name)
+
+
 Flops = Annotated[float, Quantity(units.parse_flops)]
 Count = Annotated[float, Quantity(units.parse_count)]
 Number = Annotated[float, Quantity(units.parse_plain)]
 Share = Annotated[float, Quantity(units.parse_share)]
+Span = Annotated[
+    tuple[float, float, int | None],
+    Quantity(_span),
+]
+"""A budget, or a range of them: (low, high, points or None)."""
 Counts = Annotated[tuple[float, ...], Quantity(_listed(units.parse_count), many=True)]
 
 

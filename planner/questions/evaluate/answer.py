@@ -80,7 +80,7 @@ class Evaluation(Answer):
     @derived
     def cost(self) -> float:
         """FLOPs that the recipe is charged."""
-        return self.problem.budget
+        return float(self.problem.budget)
 
     @derived
     def excess(self) -> float:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from planner import units
-from planner.analysis.compare import budget_grid, compare
 from planner.plots import style
+from planner.questions.compare.answer import budget_grid, compare
 from planner.questions.target.answer import Target
 from planner.questions.target.sheet import title, verdict
 

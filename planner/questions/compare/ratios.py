@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
 from coefficients import CoefficientSet
+from planner.documents import Values
 from planner.optimise.batch import Array
 from planner.optimum import Many
 from planner.problem import Problem
@@ -21,10 +23,10 @@ from planner.problem import Problem
 class Ratios:
     """Arrays over plans. Zero where supervised training reaches the loss at no cost at all."""
 
-    compute: Array
-    data: Array
-    supervised_flops: Array
-    supervised_tokens: Array
+    compute: Annotated[Array, Values()]
+    data: Annotated[Array, Values()]
+    supervised_flops: Annotated[Array, Values()]
+    supervised_tokens: Annotated[Array, Values()]
 
 
 def at_equal_loss(

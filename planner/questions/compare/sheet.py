@@ -3,43 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
-from coefficients import CoefficientSet
 from planner import units
-from planner.analysis.compare import Comparison, Crossover, CrossoverSpread, Curve
+from planner.questions.compare.answer import (
+    Comparison,
+    Comparisons,
+    Crossover,
+    CrossoverSpread,
+    Curve,
+)
+from planner.questions.compare.ratios import Ratios
 from planner.reports import words
 from planner.reports.sheet import Grid, Sheet, sparkline
-from planner.second_opinion import ALARM, other_losses
+from planner.second_opinion import ALARM
 from planner.verdict import LAW_ERROR
 
 SPARK = 24  # columns of a sparkline
 ROWS = 9  # budgets shown in a table over a range
 
 
-def sheet(found: Sequence[Comparison], coefficients: CoefficientSet) -> Sheet:
+def sheet(answer: Comparisons) -> Sheet:
     """The whole comparison."""
+    found = answer.comparisons
     grids: list[Grid] = []
     for each in found:
         if each.budgets.size > 1:
             grids.append(_overview(each))
         grids.append(_at_budgets(each) if each.budgets.size > 1 else _at_one(each))
     return Sheet(
-        kind="comparison",
+        kind="compare-supervised",
         title=title(found),
         verdict=" ".join(verdict(each) for each in found),
         method=_method(found),
         grids=tuple(grids),
         warnings=_warnings(found),
-        notes=_notes(found, coefficients),
-        data={
-            "coefficients": coefficients.name,
-            "comparisons": [_document(each, coefficients) for each in found],
-            "second_opinion": coefficients.second_opinion,
-        },
+        notes=_notes(answer),
         rows=tuple(row for each in found for row in _rows(each)),
     )
 
@@ -77,7 +78,7 @@ def where_it_pays(curve: Curve, each: Comparison) -> str:
     if each.budgets.size == 1:
         if known[0] == 0:
             return "and training directly are equal"
-        ratio = float(curve.ratios.compute[0])
+        ratio = _ratios(curve).compute[0]
         nats = abs(float(curve.difference[0]))
         if known[0] < 0:
             reach = (
@@ -111,8 +112,8 @@ def _first_sign(known: Any) -> int:
 def _overview(each: Comparison) -> Grid:
     rows = []
     for curve in each.curves:
-        gain = curve.largest_gain(each.budgets)
-        inside = curve.largest_gain(each.budgets, measured_only=True)
+        gain = curve.largest_gain
+        inside = curve.largest_gain_in_domain
         rows.append(
             (
                 curve.scenario,
@@ -186,9 +187,12 @@ def _cell(curve: Curve, k: int) -> str:
     if not np.isfinite(curve.difference[k]):
         return words.NOTHING
     mark = "" if curve.inside[k] else "*"
-    return (
-        f"{words.signed(float(curve.difference[k]))}{mark} {times(float(curve.ratios.compute[k]))}"
-    )
+    return f"{words.signed(float(curve.difference[k]))}{mark} {times(float(_ratios(curve).compute[k]))}"
+
+
+def _ratios(curve: Curve) -> Ratios:
+    assert curve.ratios is not None
+    return curve.ratios
 
 
 def times(ratio: float) -> str:
@@ -219,8 +223,8 @@ def _at_one(each: Comparison) -> Grid:
                 _loss(float(plans.cross_entropy[0])),
                 words.signed(float(curve.difference[0])),
                 *_spread_cells(curve),
-                times(float(curve.ratios.compute[0])),
-                times(float(curve.ratios.data[0])),
+                times(float(_ratios(curve).compute[0])),
+                times(float(_ratios(curve).data[0])),
                 units.format_count(float(plans.student_tokens[0])),
                 _teacher(curve),
             )
@@ -275,7 +279,8 @@ def _warnings(found: Sequence[Comparison]) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _notes(found: Sequence[Comparison], coefficients: CoefficientSet) -> tuple[str, ...]:
+def _notes(answer: Comparisons) -> tuple[str, ...]:
+    found, used = answer.comparisons, answer.coefficients
     lines = [
         "Gain: supervised loss minus the student's, nats per token, bars by square root; · no gain."
         if found[0].budgets.size > 1
@@ -286,18 +291,18 @@ def _notes(found: Sequence[Comparison], coefficients: CoefficientSet) -> tuple[s
         "Every loss is a certified optimum; a crossover is bracketed to 0.05% of its budget "
         "between proven signs.",
         _drawn(found),
-        _opinion(found, coefficients),
-        f"Coefficients: {coefficients.name}. Counted: {coefficients.flops.convention}.",
+        _opinion(answer),
+        f"Coefficients: {used.name}. Counted: {used.flop_convention}.",
     ]
     return tuple(line for line in lines if line)
 
 
-def _opinion(found: Sequence[Comparison], coefficients: CoefficientSet) -> str:
+def _opinion(answer: Comparisons) -> str:
     """Where the other coefficient set differs most from these plans' losses, in a line."""
     worst: tuple[float, str] | None = None
-    for each in found:
+    for each in answer.comparisons:
         for curve in each.curves:
-            theirs = other_losses(curve.plans, coefficients)
+            theirs = curve.second_opinion
             if theirs is None or not np.any(np.isfinite(theirs)):
                 continue
             apart = np.abs(theirs - curve.plans.cross_entropy)
@@ -312,7 +317,7 @@ def _opinion(found: Sequence[Comparison], coefficients: CoefficientSet) -> str:
                 worst = (float(apart[k]), text + tail)
     if worst is None:
         return ""
-    return f"Second opinion, {coefficients.second_opinion}, where it differs most: {worst[1]}"
+    return f"Second opinion, {answer.second_opinion}, where it differs most: {worst[1]}"
 
 
 def _drawn(found: Sequence[Comparison]) -> str:
@@ -330,47 +335,6 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _document(each: Comparison, coefficients: CoefficientSet) -> dict[str, Any]:
-    return {
-        "student": each.student,
-        "budgets": each.budgets,
-        "supervised": each.supervised,
-        "scenarios": [_curve_document(curve, each, coefficients) for curve in each.curves],
-        "verdict": verdict(each),
-    }
-
-
-def _curve_document(curve: Curve, each: Comparison, coefficients: CoefficientSet) -> dict[str, Any]:
-    gains = {
-        name: None if gain is None else vars(gain)
-        for name, gain in (
-            ("largest_gain", curve.largest_gain(each.budgets)),
-            ("largest_gain_in_domain", curve.largest_gain(each.budgets, measured_only=True)),
-        )
-    }
-    return {
-        "name": curve.scenario,
-        "charge_inference": curve.charge_inference,
-        "charge_pretraining": curve.charge_pretraining,
-        "pays": where_it_pays(curve, each),
-        "crossovers": [vars(c) for c in curve.crossovers],
-        "spread": None if curve.spread is None else asdict(curve.spread),
-        **gains,
-        "cross_entropy": curve.plans.cross_entropy,
-        "lower_bound": curve.plans.lower_bound,
-        "second_opinion": other_losses(curve.plans, coefficients),
-        "difference": curve.difference,
-        "in_domain": curve.inside,
-        "compute_ratio": curve.ratios.compute,
-        "data_ratio": curve.ratios.data,
-        "student_parameters": curve.plans.student_parameters,
-        "student_tokens": curve.plans.student_tokens,
-        "teacher_parameters": curve.plans.teacher_parameters,
-        "teacher_tokens": curve.plans.teacher_tokens,
-        "teacher_cross_entropy": curve.plans.teacher_cross_entropy,
-    }
-
-
 _COLUMNS = (
     "cross_entropy", "lower_bound", "student_parameters", "student_tokens", "teacher_parameters",
     "teacher_tokens", "teacher_cross_entropy", "flops",
@@ -386,8 +350,8 @@ def _rows(each: Comparison) -> list[dict[str, Any]]:
             "supervised_cross_entropy": each.supervised[k],
             "difference": curve.difference[k],
             "in_domain": bool(curve.inside[k]),
-            "compute_ratio": curve.ratios.compute[k],
-            "data_ratio": curve.ratios.data[k],
+            "compute_ratio": _ratios(curve).compute[k],
+            "data_ratio": _ratios(curve).data[k],
             **{name: getattr(curve.plans, name)[k] for name in _COLUMNS},
         }
         for curve in each.curves

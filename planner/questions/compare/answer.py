@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from typing import Annotated, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +20,16 @@ from coefficients import CoefficientSet, load
 from planner import units
 from planner.analysis.charges import charges_to_compare
 from planner.analysis.inside import inside
-from planner.analysis.ratios import Ratios, at_equal_loss
+from planner.documents import Record, Values, derived, unwritten
 from planner.errors import InfeasibleError, ProblemError
 from planner.optimise.batch import Array
-from planner.optimum import Many, solve_many
+from planner.optimum import Many, optimum, solve_many
 from planner.problem import Problem
+from planner.questions.base import Answer, Law
+from planner.questions.compare.ratios import Ratios, at_equal_loss
+from planner.results import Coefficients
 from planner.scenarios import scenario_of
+from planner.second_opinion import other_losses
 
 PER_DECADE = 8
 """Budgets per decade of a range unless the user says how many."""
@@ -69,10 +73,10 @@ class Spread:
 
     source: str
     draws: int
-    budgets: Array
-    low: Array
-    high: Array
-    probability: Array
+    budgets: Annotated[Array, Values()]
+    low: Annotated[Array, Values()]
+    high: Annotated[Array, Values()]
+    probability: Annotated[Array, Values()]
     crossovers: tuple[CrossoverSpread, ...]
     fixed: tuple[str, ...]
 
@@ -86,19 +90,26 @@ class Gain:
 
 
 @dataclass(frozen=True)
-class Curve:
-    """One scenario over the budgets, every array of that length; NaN where nothing is feasible."""
+class Curve(Record):
+    """One scenario over the budgets, every array of that length; NaN where nothing is feasible.
+
+    difference: distilled minus supervised cross-entropy; sign: -1 where distillation is proven
+    better, +1 where supervised training is, 0 where neither is. inside: plans within the measured
+    range. ratios: what supervised training needs for the same losses. second_opinion: the other
+    set's cross-entropies of the same plans.
+    """
 
     scenario: str
     charge_inference: float
     charge_pretraining: float
     plans: Many
-    difference: Array
-    sign: NDArray[np.int_]
-    inside: NDArray[np.bool_]
-    problems: Sequence[Problem]
-    coefficients: CoefficientSet
-    crossovers: tuple[Crossover, ...]
+    difference: Annotated[Array, Values()]
+    sign: Annotated[NDArray[np.int_], Values()]
+    inside: Annotated[NDArray[np.bool_], Values(of="boolean")]
+    budgets: Annotated[Array, Values()]
+    crossovers: tuple[Crossover, ...] = ()
+    ratios: Ratios | None = None
+    second_opinion: Annotated[Array, Values()] | None = None
     spread: Spread | None = None
 
     @property
@@ -106,30 +117,34 @@ class Curve:
         """(charge_inference, charge_pretraining)."""
         return (self.charge_inference, self.charge_pretraining)
 
-    @cached_property
-    def ratios(self) -> Ratios:
-        """What supervised training needs for the same losses; costly where its size is free."""
-        return at_equal_loss(self.plans, self.problems, self.coefficients)
+    @derived
+    def largest_gain(self) -> Gain | None:
+        """Where distillation beats supervised training most; None where it never does."""
+        return self._gain(np.ones(self.sign.shape, dtype=bool))
 
-    def largest_gain(self, budgets: Array, measured_only: bool = False) -> Gain | None:
-        """Where distilling beats supervised training most; None where it never does."""
-        usable = (self.sign < 0) & (self.inside if measured_only else True)
+    @derived
+    def largest_gain_in_domain(self) -> Gain | None:
+        """The same among plans within the measured range."""
+        return self._gain(self.inside)
+
+    def _gain(self, among: NDArray[np.bool_]) -> Gain | None:
+        usable = (self.sign < 0) & among
         if not np.any(usable):
             return None
         best = int(np.argmin(np.where(usable, self.difference, np.inf)))
-        return Gain(float(budgets[best]), -float(self.difference[best]))
+        return Gain(float(self.budgets[best]), -float(self.difference[best]))
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Record):
     """One student over the budgets: the supervised losses and a curve per scenario."""
 
     problem: Problem
-    budgets: Array
-    supervised: Array
+    budgets: Annotated[Array, Values()]
+    supervised: Annotated[Array, Values()]
     curves: tuple[Curve, ...]
 
-    @property
+    @derived
     def student(self) -> float | None:
         """Its size, None where the size is planned too."""
         return self.problem.student
@@ -137,6 +152,50 @@ class Comparison:
     def curve(self, scenario: str) -> Curve:
         """The curve of that scenario."""
         return next(each for each in self.curves if each.scenario == scenario)
+
+
+@dataclass(frozen=True, repr=False)
+class Comparisons(Answer):
+    """Every student over the budgets. second_opinion: the set of the curves' second opinions."""
+
+    KIND: ClassVar[str] = "compare-supervised"
+
+    comparisons: tuple[Comparison, ...]
+    coefficients: Coefficients
+    second_opinion: str | None = None
+    law: Law = unwritten()
+
+
+ANSWER = Comparisons
+
+
+def compare_supervised(
+    problem: Problem,
+    budgets: Sequence[float] | Array,
+    students: Sequence[float | None] = (),
+    coefficients: CoefficientSet | None = None,
+) -> Comparisons:
+    """`compare` with what supervised training needs for the same losses, the second opinion and,
+    for a set with draws, the spread of every curve."""
+    from planner.questions.compare.spread import with_spread
+
+    chosen = coefficients if coefficients is not None else load(problem.coefficients)
+    found = with_spread(compare(problem, budgets, students, chosen), chosen)
+    full = tuple(
+        replace(each, curves=tuple(_judged(curve, each, chosen) for curve in each.curves))
+        for each in found
+    )
+    return Comparisons(full, Coefficients.of(chosen), chosen.second_opinion, chosen)
+
+
+def _judged(curve: Curve, comparison: Comparison, coefficients: CoefficientSet) -> Curve:
+    asked = comparison.problem.with_charges(*curve.charges)
+    problems = [replace(asked, budget=float(budget)) for budget in comparison.budgets]
+    return replace(
+        curve,
+        ratios=at_equal_loss(curve.plans, problems, coefficients),
+        second_opinion=other_losses(curve.plans, coefficients),
+    )
 
 
 def budget_grid(low: float, high: float, points: int | None, per_decade: int = PER_DECADE) -> Array:
@@ -183,7 +242,7 @@ def compare(
         for column, pair in enumerate(charges):
             first = (row * shape[1] + column) * shape[2]
             part = slice(first, first + shape[2])
-            curves.append(_curve(pair, _slice(plans, part), problems[part], chosen))
+            curves.append(_curve(pair, _slice(plans, part), budgets, chosen))
         supervised = plans.supervised_cross_entropy[row * shape[1] * shape[2] :][: shape[2]]
         found.append(Comparison(template, budgets, supervised, tuple(curves)))
     for each in found:
@@ -202,7 +261,7 @@ def signs(difference: Array, gap: Array) -> NDArray[np.int_]:
 def _curve(
     pair: tuple[float, float],
     plans: Many,
-    problems: Sequence[Problem],
+    budgets: Array,
     coefficients: CoefficientSet,
 ) -> Curve:
     difference, gap = _difference(plans)
@@ -214,9 +273,7 @@ def _curve(
         difference=difference,
         sign=signs(difference, gap),
         inside=inside(plans, coefficients),
-        problems=problems,
-        coefficients=coefficients,
-        crossovers=(),
+        budgets=budgets,
     )
 
 
@@ -238,8 +295,6 @@ def _slice(plans: Many, part: slice) -> Many:
 def _require_some(found: Comparison) -> None:
     if any(np.any(np.isfinite(curve.difference)) for curve in found.curves):
         return
-    from planner.solve import optimum
-
     last = replace(found.problem, budget=float(found.budgets[-1]))
     i, p = found.curves[0].charges
     optimum(last.with_charges(i, p))  # raises InfeasibleError with the smallest budget

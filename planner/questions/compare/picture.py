@@ -7,25 +7,25 @@ from typing import Any
 
 import numpy as np
 
-from coefficients import CoefficientSet
 from planner import units
-from planner.analysis.compare import Comparison, Curve
 from planner.errors import ProblemError
 from planner.plots import style
+from planner.questions.compare.answer import Comparison, Comparisons, Curve
+from planner.questions.compare.sheet import student, verdict, where_it_pays
+from planner.results import Coefficients
 from planner.verdict import LAW_ERROR
 
 LINEAR = 0.006  # nats: the scale of losses is linear within this and logarithmic beyond
 
 
-def caption(found: Sequence[Comparison]) -> str:
+def caption(answer: Comparisons) -> str:
     """The finding, as words under a picture."""
-    from planner.reports.comparison import verdict
-
-    return " ".join(verdict(each) for each in found)
+    return " ".join(verdict(each) for each in answer.comparisons)
 
 
-def draw(found: Sequence[Comparison], coefficients: CoefficientSet) -> Any:
+def draw(answer: Comparisons) -> Any:
     """One panel per student: loss minus supervised loss over the budget, zero in the middle."""
+    found, coefficients = answer.comparisons, answer.coefficients
     if found[0].budgets.size < 3:
         raise ProblemError(
             "a picture needs a range of budgets; give one like --budget 1e19:1e26 with --plot."
@@ -44,8 +44,6 @@ def draw(found: Sequence[Comparison], coefficients: CoefficientSet) -> Any:
         panels = [axes for row in grid for axes in row]
         for position, (axes, each) in enumerate(zip(panels, found, strict=False)):
             _panel(axes, each, found, legend=position % columns == columns - 1)
-            from planner.reports.comparison import student
-
             axes.set_title(student(each), loc="left", fontsize=13, fontweight="bold")
             if position % columns:
                 axes.yaxis.set_tick_params(labelleft=False)
@@ -59,8 +57,6 @@ def draw(found: Sequence[Comparison], coefficients: CoefficientSet) -> Any:
 def headline(found: Sequence[Comparison]) -> str:
     """The finding in a few words."""
     if len(found) == 1:
-        from planner.reports.comparison import student
-
         each = found[0]
         parts = []
         for scenario, words in (
@@ -82,8 +78,6 @@ def headline(found: Sequence[Comparison]) -> str:
 
 
 def _pays(curve: Curve, each: Comparison) -> str:
-    from planner.reports.comparison import where_it_pays
-
     return where_it_pays(curve, each)
 
 
@@ -92,7 +86,7 @@ def _small_gain(curve: Curve) -> bool:
     return bool(np.mean(curve.sign < 0) < 0.5)
 
 
-def _small(found: Sequence[Comparison], coefficients: CoefficientSet, several: bool = False) -> str:
+def _small(found: Sequence[Comparison], coefficients: Coefficients, several: bool = False) -> str:
     grey = "grey: within the law's own error; " if several else ""
     return (
         f"Student's best cross-entropy minus the supervised one at the same budget; {grey}thick "

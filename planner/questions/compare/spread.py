@@ -12,9 +12,9 @@ from dataclasses import replace
 import numpy as np
 
 from coefficients import CoefficientSet, draws
-from planner.analysis.compare import Comparison, Crossover, CrossoverSpread, Curve, Spread
 from planner.optimise.batch import Array
 from planner.problem import Problem
+from planner.questions.compare.answer import Comparison, Crossover, CrossoverSpread, Curve, Spread
 from planner.uncertainty import interval, reoptimise
 
 DRAWS = 48
