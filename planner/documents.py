@@ -29,8 +29,12 @@ Document = dict[str, Any]
 Kind = TypeVar("Kind")
 
 
-class derived(property):  # noqa: N801 - used as a decorator, like property
-    """A property that documents hold beside the fields; on reading it is computed again."""
+if TYPE_CHECKING:
+    derived = property
+else:
+
+    class derived(property):  # noqa: N801 - used as a decorator, like property
+        """A property that documents hold beside the fields; on reading it is computed again."""
 
 
 class Record:

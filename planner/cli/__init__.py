@@ -11,8 +11,6 @@ from planner.questions import QUESTIONS
 
 COMMANDS: dict[str, str] = {
     **dict.fromkeys(QUESTIONS, QUESTION),
-    "teachers": "planner.cli.teachers:teachers",
-    "family": "planner.cli.family:family",
     "sweep": "planner.cli.sweep:sweep",
     "fit": "planner.cli.fit:command",
     "experiments": "planner.cli.experiments:command",

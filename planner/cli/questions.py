@@ -36,6 +36,20 @@ def command(name: str) -> click.Command:
     )
 
 
+def question_options(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The fields of a question as options of a command of its own; they arrive as keywords."""
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        declared = getattr(function, "__click_params__", [])
+        function.__click_params__ = [  # type: ignore[attr-defined]
+            *declared,
+            *reversed(_options(QUESTIONS[name].question)),
+        ]
+        return function
+
+    return decorate
+
+
 def _answer(name: str) -> Callable[..., None]:
     def run(output: Output, server: Server | None, plot: str | None = None, **given: Any) -> None:
         given = {key: value for key, value in given.items() if value not in (None, (), False)}

@@ -55,6 +55,9 @@ QUESTIONS: dict[str, Entry] = {
     "near-optimal": Entry(
         "near_optimal", "Show the ranges of all recipes almost as good as the best."
     ),
+    "teachers": Entry("teachers", "Rank existing teachers by the student they make."),
+    "family": Entry("family", "Split one budget over a teacher and several students."),
+    "sweep": Entry("sweep", "Solve a whole grid of plans into CSV, JSON lines or Parquet."),
 }
 """Command name -> entry, in the order in which help lists them."""
 

@@ -42,8 +42,10 @@ class Quantity:
         return core_schema.union_schema([core_schema.list_schema(one), one])
 
 
-def _listed(parse: Callable[[Any, str], Any]) -> Callable[[Any, str], tuple[Any, ...]]:
-    """Values parted by commas, or a list of them; each once, in their order."""
+def _listed(
+    parse: Callable[[Any, str], Any], once: bool = False
+) -> Callable[[Any, str], tuple[Any, ...]]:
+    """Values parted by commas, or a list of them, in their order; `once`: each only once."""
 
     def read(given: Any, name: str) -> tuple[Any, ...]:
         parts: list[Any]
@@ -55,7 +57,8 @@ def _listed(parse: Callable[[Any, str], Any]) -> Callable[[Any, str], tuple[Any,
             raise ProblemError(
                 f"{name} '{given}' has an empty entry; write values parted by single commas."
             )
-        return tuple(dict.fromkeys(parse(part, name) for part in parts))
+        found = tuple(parse(part, name) for part in parts)
+        return tuple(dict.fromkeys(found)) if once else found
 
     return read
 
@@ -75,7 +78,29 @@ Span = Annotated[
     Quantity(_span),
 ]
 """A budget, or a range of them: (low, high, points or None)."""
-Counts = Annotated[tuple[float, ...], Quantity(_listed(units.parse_count), many=True)]
+Counts = Annotated[tuple[float, ...], Quantity(_listed(units.parse_count, once=True), many=True)]
+Numbers = Annotated[tuple[float, ...], Quantity(_listed(units.parse_plain), many=True)]
+
+
+def _text(given: Any, name: str) -> str:
+    return given if isinstance(given, str) else repr(given)
+
+
+Words = Annotated[tuple[str, ...], Quantity(_listed(_text, once=True), many=True)]
+"""Texts that the question reads itself: amounts or ranges, names."""
+
+
+def grid_of(
+    words: tuple[str, ...], parse: Callable[[Any, str], float], name: str, points: int = 50
+) -> tuple[float, ...]:
+    """Values, and log-spaced ranges like 1e19:1e24:25, of a sweep; each once."""
+    import numpy as np
+
+    values: list[float] = []
+    for word in words:
+        low, high, count = units.parse_range(word, parse, name)
+        values += [float(each) for each in np.geomspace(low, high, count or points)]
+    return tuple(dict.fromkeys(values))
 
 
 def option(

@@ -187,7 +187,8 @@ def _cell(curve: Curve, k: int) -> str:
     if not np.isfinite(curve.difference[k]):
         return words.NOTHING
     mark = "" if curve.inside[k] else "*"
-    return f"{words.signed(float(curve.difference[k]))}{mark} {times(float(_ratios(curve).compute[k]))}"
+    compute = times(float(_ratios(curve).compute[k]))
+    return f"{words.signed(float(curve.difference[k]))}{mark} {compute}"
 
 
 def _ratios(curve: Curve) -> Ratios:

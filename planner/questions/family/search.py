@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.analysis.fleet import Fleet, Points, solve
-from planner.analysis.fleet_bound import lower_bounds
 from planner.optimise import ROUNDING
 from planner.optimise.batch import Array, Index
 from planner.optimise.starts import reach_range
+from planner.questions.family.bound import lower_bounds
+from planner.questions.family.fleet import Fleet, Points, solve
 
 ROOTS, SCAN, SPLIT = 24, 48, 4
 MAX_ROUNDS, MAX_BOXES = 14, 4_000

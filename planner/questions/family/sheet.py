@@ -7,25 +7,25 @@ from collections.abc import Sequence
 from typing import Any
 
 from planner import units
-from planner.analysis.family import FamilyPlan, Student
-from planner.analysis.family_growth import Count, Growth
+from planner.questions.family.answer import FamilyPlan, Student
+from planner.questions.family.growth import Growth
 from planner.reports.sheet import Grid, Sheet
 from planner.reports.words import NOTHING, TERM_WORDS, count, ratio, signed
 
 
-def sheet(plan: FamilyPlan, growth: Growth | None = None) -> Sheet:
-    """Everything about the plan and, with `growth`, how it changes with the number of students."""
+def sheet(plan: FamilyPlan) -> Sheet:
+    """Everything about the plan, and how it changes with the number of students."""
+    growth = plan.growth
     grids = [_students(plan), _split(plan)]
     if growth is not None:
         grids.append(_growth(growth, plan.count))
     return Sheet(
         kind="family",
         title=title(plan),
-        verdict=verdict(plan, growth),
+        verdict=verdict(plan),
         grids=tuple(grids),
-        warnings=tuple(warning.text for warning in plan.warnings),
+        warnings=plan.warnings,
         notes=_notes(plan, growth),
-        data=_document(plan, growth),
         rows=tuple(_row(student) for student in plan.students),
         method="distil" if plan.worth_it else "supervised",
     )
@@ -40,7 +40,7 @@ def title(plan: FamilyPlan) -> str:
     return f"One teacher for {plan.count} students with {budget} FLOPs, {logits}"
 
 
-def verdict(plan: FamilyPlan, growth: Growth | None = None) -> str:
+def verdict(plan: FamilyPlan) -> str:
     """Whether the teacher pays, in a sentence or two."""
     if plan.by_targets:
         budget, direct = units.format_flops(plan.objective), plan.direct
@@ -72,7 +72,7 @@ def verdict(plan: FamilyPlan, growth: Growth | None = None) -> str:
             f"Train directly: with one teacher the {plan.count} students are {difference:.4f} nats "
             "worse on average than trained each directly with the same total budget."
         )
-    return f"{text} {break_even(growth)}" if growth is not None else text
+    return text if plan.growth is None else f"{text} {break_even(plan.growth)}"
 
 
 def break_even(growth: Growth) -> str:
@@ -239,40 +239,3 @@ def _row(student: Student) -> dict[str, Any]:
         "direct_tokens": rival.tokens if rival else None,
         "direct_cross_entropy": rival.cross_entropy if rival else None,
     }
-
-
-def _document(plan: FamilyPlan, growth: Growth | None) -> dict[str, Any]:
-    teacher, flops = plan.teacher, plan.flops
-    document: dict[str, Any] = {
-        "budget": None if plan.by_targets else plan.problem.budget,
-        "charge_inference": plan.problem.charge_inference,
-        "charge_pretraining": plan.problem.charge_pretraining,
-        "cached": plan.cached,
-        "objective": "budget" if plan.by_targets else "weighted_cross_entropy",
-        "value": plan.objective,
-        "lower_bound": plan.lower_bound,
-        "gap": plan.gap,
-        "tolerance": plan.tolerance,
-        "proven": plan.proven,
-        "direct": plan.direct,
-        "teacher": {
-            "parameters": teacher.parameters,
-            "tokens": teacher.tokens,
-            "cross_entropy": teacher.cross_entropy,
-            "existing": teacher.existing,
-            "name": teacher.name,
-        },
-        "flops": {term: getattr(flops, term) for term in flops.TERMS} | {"total": flops.total},
-        "students": [_row(student) for student in plan.students],
-        "coefficients": plan.problem.coefficients,
-    }
-    if growth is not None:
-        document["break_even"] = growth.break_even
-        document["losses_after_break_even"] = list(growth.losses)
-        document["fixed_total"] = growth.fixed_total
-        document["counts"] = [_count(row) for row in growth.rows]
-    return document
-
-
-def _count(row: Count) -> dict[str, Any]:
-    return {**vars(row), "gain": row.gain}

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 
 from coefficients import CoefficientSet, load
-from planner import units
 from planner.errors import ProblemError
 from planner.optimum import Many, solve_many
 from planner.problem import Problem, Teacher
@@ -184,18 +183,3 @@ def _row(problem: Problem, found: Many, i: int, inside: bool) -> Row:
     row.update({name: value if math.isfinite(value) else None for name, value in values.items()})
     row["in_domain"] = inside
     return {name: row[name] for name in COLUMNS}
-
-
-def parse_list(text: str, parse: Any, what: str, points: int = 50) -> tuple[float, ...]:
-    """Values parted by commas, each a number or a log-spaced range like 1e19:1e24:25."""
-    values: list[float] = []
-    for part in text.split(","):
-        part = part.strip()
-        if not part:
-            raise ProblemError(f"--{what} '{text}' has an empty entry; part entries by commas.")
-        if ":" not in part:
-            values.append(float(parse(part, what)))
-            continue
-        low, high, count = units.parse_range(part, parse, what)
-        values += [float(each) for each in np.geomspace(low, high, count or points)]
-    return tuple(dict.fromkeys(values))

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from planner import units
-from planner.analysis.teachers import Candidate, Ranking
+from planner.questions.teachers.answer import Candidate, Ranking
 from planner.reports.sheet import Grid, Sheet
 from planner.reports.words import NOTHING, count, signed
 from planner.verdict import LAW_ERROR
@@ -24,7 +24,6 @@ def sheet(ranking: Ranking) -> Sheet:
         grids=(Grid("Teachers by the student's loss", head, rows, strong=(0,), left=(8,)),),
         warnings=_warnings(ranking),
         notes=_notes(ranking),
-        data=_document(ranking),
         rows=tuple(_row(each, ranking) for each in ranking.candidates),
         method="distil" if _gain(ranking) > 0 else "supervised",
     )
@@ -103,7 +102,7 @@ def remark(each: Candidate) -> str:
     if each.capacity_gap:
         parts.append("gap")
     if each.priced_out:
-        parts.append("too dear")
+        parts.append("logits too costly")
     if each.outside:
         parts.append("outside")
     return ", ".join(parts)
@@ -182,21 +181,4 @@ def _row(each: Candidate, ranking: Ranking) -> dict[str, Any]:
         "priced_out": each.priced_out,
         "outside_domain": " ".join(each.outside),
         "source": each.entry.source,
-    }
-
-
-def _document(ranking: Ranking) -> dict[str, Any]:
-    supervised = ranking.supervised
-    return {
-        "budget": ranking.problem.budget,
-        "student": ranking.problem.student,
-        "charge_inference": ranking.problem.charge_inference,
-        "coefficients": ranking.problem.coefficients,
-        "ideal_teacher_cross_entropy": ranking.ideal,
-        "supervised": {
-            "parameters": supervised.parameters,
-            "tokens": supervised.tokens,
-            "cross_entropy": supervised.cross_entropy,
-        },
-        "teachers": [_row(each, ranking) for each in ranking.candidates],
     }

@@ -8,13 +8,20 @@ from typing import Any
 import numpy as np
 
 from planner import units
-from planner.analysis.family import FamilyPlan
-from planner.analysis.family_growth import Growth
 from planner.plots import style
+from planner.questions.family.answer import FamilyPlan
+from planner.questions.family.growth import Growth
+from planner.questions.family.sheet import verdict
 
 
-def draw(plan: FamilyPlan, growth: Growth | None = None) -> Any:
-    """Bars of the split and of the students' losses; with `growth` a line over their number."""
+def caption(plan: FamilyPlan) -> str:
+    """The finding, as words under the picture."""
+    return verdict(plan)
+
+
+def draw(plan: FamilyPlan) -> Any:
+    """Bars of the split and of the students' losses, and a line over their number."""
+    growth = plan.growth
     with style.drawing():
         columns = 2 if growth is None else 3
         made, grid = style.figures(1, columns, 5.4 * columns, 5.6)
@@ -49,7 +56,7 @@ def _small(plan: FamilyPlan) -> str:
     return (
         f"{units.format_flops(plan.flops.total)} FLOPs, {plan.problem.scenario}, {logits}, "
         f"coefficients {plan.problem.coefficients}"
-        + ("; OUTSIDE THE RANGE WHERE THE LAW WAS MEASURED" if plan.warnings else "")
+        + ("; outside the measured range" if plan.warnings else "")
     )
 
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from planner.analysis.fleet import Fleet, cheapest_teacher, value
-from planner.analysis.fleet_costs import plane_under
 from planner.optimise import frontier
 from planner.optimise.batch import Array, forward_flops
 from planner.optimise.bound import teacher_loss
 from planner.optimise.starts import reach_range
+from planner.questions.family.costs import plane_under
+from planner.questions.family.fleet import Fleet, cheapest_teacher, value
 
 ROOTS, SPLIT, ROUNDS, MAX_BOXES, BISECTIONS = 64, 4, 14, 20_000, 70
 

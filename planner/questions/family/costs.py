@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.analysis.fleet import Fleet, Points, cheapest_teacher
 from planner.optimise import frontier
 from planner.optimise.batch import Array, Batch, Index, forward_flops
 from planner.optimise.bound import teacher_loss
+from planner.questions.family.fleet import Fleet, Points, cheapest_teacher
 
 NODES = (0.3, 1.0, 2.0, 6.0)
 """Ends of the first chords, in multiples of the tokens that the point reads."""

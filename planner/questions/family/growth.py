@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from coefficients import CoefficientSet, load
-from planner.analysis.direct import split_directly
-from planner.analysis.family import Member, check, fleet_of, planned_teacher
-from planner.analysis.fleet_search import minimise
+from planner.documents import Record, derived
 from planner.errors import ProblemError
 from planner.problem import Problem
+from planner.questions.family.members import Member, check, fleet_of, planned_teacher
+from planner.questions.family.search import minimise
+from planner.questions.family.supervised import split_directly
 from planner.results import Model
 
 TABLE_TOLERANCE = 1e-5
@@ -21,7 +22,7 @@ TABLE_TOLERANCE = 1e-5
 
 
 @dataclass(frozen=True)
-class Count:
+class Count(Record):
     """The family at one number of students, for the table of how the plan changes."""
 
     students: int
@@ -35,14 +36,14 @@ class Count:
     teacher_share: float
     """Share of the budget that the teacher takes, training and logits."""
 
-    @property
+    @derived
     def gain(self) -> float:
         """Direct minus distilled, nats: positive where the teacher pays."""
         return self.direct - self.cross_entropy
 
 
 @dataclass(frozen=True)
-class Growth:
+class Growth(Record):
     """How the plan changes with the number of students; `break_even` is the smallest number tried
     at which a teacher beats training them all directly, None if none up to `most` does. `losses`
     are larger numbers tried at which it does not: the next of mixed sizes may gain less."""
@@ -52,7 +53,7 @@ class Growth:
     most: int
     fixed_total: bool
 
-    @property
+    @derived
     def losses(self) -> tuple[int, ...]:
         """Numbers of students beyond the break-even, among those tried, at which none pays."""
         if self.break_even is None:

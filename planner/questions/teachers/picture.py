@@ -7,19 +7,24 @@ from typing import Any
 
 import numpy as np
 
-from coefficients import CoefficientSet, load
+from coefficients import CoefficientSet
 from planner import units
-from planner.analysis.teachers import Candidate, Ranking
 from planner.plots import style
-from planner.reports.teachers import logits
+from planner.questions.teachers.answer import Candidate, Ranking
+from planner.questions.teachers.sheet import logits, verdict
 
 NAMES = 0.76
 """Height in the picture at which the names start."""
 
 
-def draw(ranking: Ranking, coefficients: CoefficientSet | None = None) -> Any:
+def caption(ranking: Ranking) -> str:
+    """The finding, as words under the picture."""
+    return verdict(ranking)
+
+
+def draw(ranking: Ranking) -> Any:
     """One dot per teacher; the curve is what free logits would give at every teacher's loss."""
-    chosen = coefficients if coefficients is not None else load(ranking.problem.coefficients)
+    chosen = ranking.law
     rows = [each for each in ranking.candidates if each.recipe is not None]
     with style.drawing():
         made, axes = style.figure(11.5, 6.4)

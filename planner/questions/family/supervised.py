@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from planner.analysis.fleet import Fleet
 from planner.optimise.batch import Array, forward_flops
 from planner.optimise.bound import supervised_loss
+from planner.questions.family.fleet import Fleet
 
 BISECTIONS = 64
 

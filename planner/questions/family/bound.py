@@ -28,8 +28,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.analysis.fleet import Fleet, Points, value
-from planner.analysis.fleet_costs import (
+from planner.optimise.batch import Array, Index, forward_flops
+from planner.questions.family.costs import (
     Cells,
     Teachers,
     chord,
@@ -40,7 +40,7 @@ from planner.analysis.fleet_costs import (
     theta,
     trained,
 )
-from planner.optimise.batch import Array, Index, forward_flops
+from planner.questions.family.fleet import Fleet, Points, value
 
 GROWTH = 1.3
 NO_PRICE = 1e-30  # nats for the whole budget: less than rounding

@@ -10,44 +10,27 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
 from coefficients import CoefficientSet, load
 from planner import units, verdict
-from planner.analysis.direct import split_directly
-from planner.analysis.fleet import Fleet
-from planner.analysis.fleet_search import minimise
-from planner.analysis.fleet_target import cheapest
-from planner.errors import InfeasibleError, ProblemError, UnreachableError
+from planner.documents import derived
+from planner.errors import InfeasibleError, UnreachableError
 from planner.optimise.batch import Array
-from planner.problem import Problem, Teacher
-from planner.recipe import existing_teacher, snap
-from planner.results import Flops, Model, Recipe, Warning
-from planner.rows import to_batches
+from planner.problem import Problem
+from planner.questions.base import Answer
+from planner.questions.family.growth import Growth
+from planner.questions.family.members import Member, check, fleet_of, planned_teacher
+from planner.questions.family.search import minimise
+from planner.questions.family.smallest_budget import cheapest
+from planner.questions.family.supervised import split_directly
+from planner.recipe import snap
+from planner.results import Coefficients, Flops, Model, Recipe, Warning
 
-MOST_STUDENTS = 64
 TARGET_TOLERANCE = 1e-4
 """Relative gap of the smallest budget that reaches all targets."""
-
-
-@dataclass(frozen=True)
-class Member:
-    """A student of the family: non-embedding parameters, its weight in the mean, or a target loss
-    in nats per token, and how many equal students it stands for."""
-
-    size: float
-    weight: float = 1.0
-    target: float | None = None
-    copies: int = 1
-
-    def __post_init__(self) -> None:
-        units.check_positive(self.size, "student size")
-        units.check_positive(self.weight, "student weight")
-        if self.target is not None:
-            units.check_positive(self.target, "target loss")
-        if self.copies < 1:
-            raise ProblemError(f"a student has {self.copies} copies; give at least one.")
 
 
 @dataclass(frozen=True)
@@ -61,10 +44,13 @@ class Student:
     flops: float
 
 
-@dataclass(frozen=True)
-class FamilyPlan:
+@dataclass(frozen=True, repr=False)
+class FamilyPlan(Answer):
     """The split. `objective` is the weighted mean cross-entropy, or FLOPs where targets are given;
-    no plan gets below `lower_bound`. `direct` is the same without a teacher."""
+    no plan gets below `lower_bound`. `direct` is the same without a teacher. growth: how
+    the plan changes with the number of students, where it was asked for."""
+
+    KIND: ClassVar[str] = "family"
 
     problem: Problem
     cached: bool
@@ -77,28 +63,33 @@ class FamilyPlan:
     tolerance: float
     direct: float
     boxes: int
+    coefficients: Coefficients
     warnings: tuple[Warning, ...] = ()
+    growth: Growth | None = None
 
-    @property
+    @derived
     def gap(self) -> float:
         """Objective minus its proven lower bound; relative for a budget."""
         gap = self.objective - self.lower_bound
         return gap / self.objective if self.by_targets else gap
 
-    @property
+    @derived
     def proven(self) -> bool:
         """Whether the gap is within the tolerance."""
         return self.gap <= self.tolerance
 
-    @property
+    @derived
     def count(self) -> int:
         """How many students are trained."""
         return sum(student.member.copies for student in self.students)
 
-    @property
+    @derived
     def worth_it(self) -> bool:
         """Whether the teacher beats training every student directly."""
         return self.objective < self.direct
+
+
+ANSWER = FamilyPlan
 
 
 def plan_family(
@@ -127,44 +118,6 @@ def plan_family(
         )
     best = min(found, key=lambda plan: plan.objective)
     return replace(best, lower_bound=min(plan.lower_bound for plan in found))
-
-
-def fleet_of(
-    problem: Problem,
-    members: Sequence[Member],
-    copies: Array,
-    budgets: Array,
-    cached: bool,
-    coefficients: CoefficientSet,
-) -> Fleet:
-    """The arrays of a family: copies (P, K) and budgets (P,) of the problems."""
-    sizes = np.array([member.size for member in members])
-    row, _ = to_batches([replace(problem, student=float(sizes[0]))], coefficients)
-    weight = copies * np.array([member.weight for member in members])
-    weight = weight / weight.sum(axis=1, keepdims=True)
-    return Fleet(row, np.log(sizes), weight, copies, budgets, cached)
-
-
-def check(problem: Problem, members: Sequence[Member]) -> None:
-    """ProblemError for a family that makes no sense or asks for what families cannot do."""
-    if not members:
-        raise ProblemError("a family needs students; give --student 300M,1B,3B.")
-    if len(members) > MOST_STUDENTS:
-        raise ProblemError(f"a family has at most {MOST_STUDENTS} different students.")
-    if problem.serving_tokens:
-        raise ProblemError("a family cannot charge serving tokens; leave --serving-tokens out.")
-    if problem.round_to_architecture:
-        raise ProblemError("a family plans sizes as given; leave --round-to-architecture out.")
-    targets = sum(member.target is not None for member in members)
-    if targets not in (0, len(members)):
-        raise ProblemError("give every student a target loss, or none: a mixture has no one goal.")
-    for member in members:
-        low, high = problem.bounds.student_size
-        if not low <= member.size <= high:
-            raise ProblemError(
-                f"a student of {units.format_count(member.size)} parameters is outside the allowed "
-                f"{units.format_count(low)} to {units.format_count(high)}."
-            )
 
 
 def _options(problem: Problem) -> list[Problem]:
@@ -303,19 +256,20 @@ def _assemble(
     )
     warnings = _warnings(students, teacher, flops, chosen)
     return FamilyPlan(
-        problem, cached, tuple(students), teacher, flops, False, 0.0, 0.0, 0.0, 0.0, 0, warnings
+        problem,
+        cached,
+        tuple(students),
+        teacher,
+        flops,
+        False,
+        0.0,
+        0.0,
+        0.0,
+        0.0,
+        0,
+        Coefficients.of(chosen),
+        warnings,
     )
-
-
-def planned_teacher(problem: Problem, n: float, d: float, chosen: CoefficientSet) -> Model:
-    """The existing teacher of the problem, or the planned one of these logarithms."""
-    if problem.teachers:
-        named: Teacher = problem.teachers[0]
-        return existing_teacher(named, chosen)
-    size = snap(math.exp(n), problem.bounds.teacher_size)
-    tokens = snap(math.exp(d), problem.bounds.teacher_tokens)
-    loss = float(chosen.supervised.loss(size, tokens))
-    return Model(size, tokens, loss, chosen.architectures.nearest(size))
 
 
 def _warnings(

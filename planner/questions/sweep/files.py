@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from coefficients import CoefficientSet
-from planner.analysis.sweep import CHUNK, COLUMNS, Grid, Row, chunks, solve_chunk
 from planner.errors import PlannerError, require
 from planner.files import FileError as FileError
 from planner.files import check_folder as check_folder
 from planner.files import check_suffix, whole, write_whole
+from planner.questions.sweep.grid import CHUNK, COLUMNS, Grid, Row, chunks, solve_chunk
 
 SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".parquet": "parquet"}
 FINGERPRINT = "sweep.sha256"

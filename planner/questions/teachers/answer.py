@@ -9,24 +9,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
 from coefficients import CoefficientSet, load
 from planner import verdict
-from planner.analysis.catalogue import Entry
+from planner.catalogue import Entry
+from planner.documents import Record, unwritten
 from planner.errors import InfeasibleError, ProblemError
 from planner.optimise.supervised import supervised_optima
 from planner.optimum import Optimum, infeasible, optima
 from planner.problem import Problem
-from planner.results import Model, Recipe
+from planner.questions.base import Answer, Law
+from planner.results import Coefficients, Model, Recipe
 from planner.rows import require_distillation, supervised_batch, teacher_loss
 
 CACHED = 0.0
 
 
 @dataclass(frozen=True)
-class Candidate:
+class Candidate(Record):
     """One teacher. `recipe` under the charges asked for, `cached` with its logits free; None where
     none fits. `outside` are quantities outside the domain of validity.
 
@@ -37,8 +40,8 @@ class Candidate:
 
     entry: Entry
     cross_entropy: float
-    recipe: Recipe | None
-    cached: Recipe | None
+    recipe: Recipe | None = None
+    cached: Recipe | None = None
     outside: tuple[str, ...] = ()
     capacity_gap: bool = False
     priced_out: bool = False
@@ -54,15 +57,19 @@ class Candidate:
         return np.inf if self.cached is None else self.cached.student.cross_entropy
 
 
-@dataclass(frozen=True)
-class Ranking:
+@dataclass(frozen=True, repr=False)
+class Ranking(Answer):
     """Candidates, best student first. `ideal` is the teacher loss L_T* at which this student would
     be best on the winner's tokens; stronger is worse from there on (the capacity gap)."""
 
-    problem: Problem
+    KIND: ClassVar[str] = "teachers"
+
     candidates: tuple[Candidate, ...]
     supervised: Model
     ideal: float
+    problem: Problem
+    coefficients: Coefficients
+    law: Law = unwritten()
 
     @property
     def best(self) -> Candidate:
@@ -73,6 +80,9 @@ class Ranking:
     def strongest(self) -> Candidate:
         """The teacher of the least loss."""
         return min(self.candidates, key=lambda each: each.cross_entropy)
+
+
+ANSWER = Ranking
 
 
 def rank_teachers(
@@ -105,7 +115,8 @@ def rank_teachers(
     size, tokens = float(np.exp(best.u[0])), float(np.exp(best.s[0]))
     size = problem.student if problem.student is not None else size
     baseline = Model(size, tokens, float(best.loss[0]), chosen.architectures.nearest(size))
-    return Ranking(problem, tuple(_judged(rows)), baseline, ideal)
+    found_rows = tuple(_judged(rows))
+    return Ranking(found_rows, baseline, ideal, problem, Coefficients.of(chosen), chosen)
 
 
 def _candidate(entry: Entry, paid: Optimum, free: Optimum, chosen: CoefficientSet) -> Candidate:
