@@ -4,9 +4,10 @@ against itself, and whether to distil or to train directly.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from coefficients import CoefficientSet
+from coefficients import CoefficientSet, Domain, Range
+from laws._types import Real
 from planner import units
 from planner.problem import Problem
 from planner.recipe import quantities
@@ -45,13 +46,9 @@ def domain_warnings(recipe: Recipe, coefficients: CoefficientSet) -> tuple[Warni
             ),
         )
     found = []
-    for quantity, value in quantities(recipe, coefficients).items():
-        measured = domain.of(quantity)
-        if value is None or measured is None:
-            continue
-        low, high = measured
-        if low * (1 - 1e-9) <= value <= high * (1 + 1e-9):
-            continue
+    values = quantities(recipe, coefficients)
+    for quantity in _left(domain, values):
+        value, (low, high) = float(values[quantity] or 0.0), _range(domain, quantity)
         label, show = _NAMES[quantity]
         side, factor = ("below", low / value) if value < low else ("above", value / high)
         times = f", by a factor of {units.format_ratio(factor)}" if factor >= 1.1 else ""
@@ -62,35 +59,43 @@ def domain_warnings(recipe: Recipe, coefficients: CoefficientSet) -> tuple[Warni
                 f"{show(low)} to {show(high)}{times}.",
                 quantity,
                 value,
-                measured,
+                (low, high),
             )
         )
     return tuple(found)
 
 
+def _left(domain: Domain, quantities: Mapping[str, Real | None]) -> list[str]:
+    """Names of the quantities outside their measured ranges."""
+    return [name for name, out in domain.outside(quantities).items() if out]
+
+
+def _range(domain: Domain, quantity: str) -> Range:
+    measured = domain.of(quantity)
+    assert measured is not None  # it was left
+    return measured
+
+
 def leaves_domain(recipe: Recipe, coefficients: CoefficientSet) -> bool:
     """Whether the law extrapolates for this recipe, as far as the set tells."""
-    return any(each.code == "outside-domain" for each in domain_warnings(recipe, coefficients))
+    return bool(_left(coefficients.domain, quantities(recipe, coefficients)))
 
 
 def baseline_warnings(baseline: Baseline, coefficients: CoefficientSet) -> tuple[Warning, ...]:
     """Warnings where the supervised baseline itself leaves the measured sizes or tokens."""
+    domain, model = coefficients.domain, baseline.model
+    values = {"student_parameters": model.parameters, "student_tokens": model.tokens}
     found = []
-    for quantity, value in (
-        ("parameters", baseline.model.parameters),
-        ("tokens", baseline.model.tokens),
-    ):
-        measured = coefficients.domain.of(f"student_{quantity}")
-        low, high = measured or (0.0, 0.0)
-        if measured is None or value is None or low * (1 - 1e-9) <= value <= high * (1 + 1e-9):
-            continue
+    for name in _left(domain, values):
+        kind, value, measured = name.partition("_")[2], values[name], _range(domain, name)
+        assert value is not None
         found.append(
             Warning(
                 "baseline-outside-domain",
-                f"the supervised baseline's {quantity} ({units.format_count(value)}) are outside "
+                f"the supervised baseline's {kind} ({units.format_count(value)}) are outside "
                 f"the measured range {units.format_count(measured[0])} to "
                 f"{units.format_count(measured[1])}.",
-                f"supervised_{quantity}",
+                f"supervised_{kind}",
                 value,
                 measured,
             )

@@ -14,7 +14,6 @@ from planner.cli.options import plot_option
 from planner.cli.questions import question_options
 from planner.questions import QUESTIONS
 
-
 FORMS = ("csv", "jsonl", "parquet")
 
 

@@ -28,7 +28,7 @@ Options = Mapping[str, Any]
 
 def compare(body: bytes, options: Options, _: Any) -> Reply:
     """Distilling against direct training over budgets and students (`compare-supervised`)."""
-    from planner.analysis.charges import charges_to_compare
+    from planner.charges import charges_to_compare
     from planner.analysis.compare import budget_grid
     from planner.analysis.compare import compare as look
     from planner.analysis.spread import with_spread

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.analysis import compare as module
-from planner.analysis.charges import charges_to_compare
+from planner.charges import charges_to_compare
 from planner.analysis.compare import (
     TIGHT,
     Comparison,

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from coefficients import CoefficientSet, load
 from planner import units
-from planner.analysis.charges import charges_to_compare
+from planner.charges import charges_to_compare
 from planner.documents import Record, derived, unwritten
 from planner.errors import ProblemError, UnreachableError
 from planner.optimise.batch import Array, Batch
