@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from coefficients import CoefficientSet
 from laws import Cost
-from planner.analysis.compare import Curve, compare
+from planner.questions.compare.answer import Curve, compare
 from planner.optimise import Batch
 from planner.optimise.supervised import supervised_optima
 from planner.optimum import Many, solve_many

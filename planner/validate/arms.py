@@ -10,7 +10,7 @@ from planner import units
 from planner.errors import InfeasibleError
 from planner.problem import Bounds, Problem, Teacher
 from planner.results import Plan, Recipe
-from planner.solve import solve
+from planner.questions.plan.answer import solve
 from planner.validate.design import EQUAL_FLOPS, EQUAL_TOKENS, PLAN, Arm, Design, Run
 
 STEP = 1.6

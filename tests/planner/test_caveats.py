@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from coefficients import load
 from planner import Problem, Teacher, solve
 from planner.catalogue import Entry
-from planner.analysis.evaluate import evaluate
+from planner.questions.evaluate.answer import evaluate
 from planner.questions.family.growth import Count, Growth
 from planner.questions.teachers.answer import rank_teachers
 from planner.cli import plan as command

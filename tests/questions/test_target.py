@@ -20,8 +20,8 @@ from planner.questions.target.answer import (
 from planner.errors import InfeasibleError, ProblemError, UnreachableError
 from planner.problem import Problem, Teacher
 from planner.scenarios import SCENARIOS
-from planner.solve import optimum
-from tests.analysis import brute
+from planner.optimum import optimum
+from tests.questions import brute
 
 STUDENT = Problem(1.0, 1e9)
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.analysis import compare as module
+from planner.questions.compare import answer as module
 from planner.charges import charges_to_compare
-from planner.analysis.compare import (
+from planner.questions.compare.answer import (
     TIGHT,
     Comparison,
     budget_grid,
@@ -23,7 +23,7 @@ from planner.questions.target.answer import smallest_budgets
 from planner.errors import InfeasibleError, ProblemError
 from planner.optimum import solve_many
 from planner.problem import Problem, Teacher
-from tests.analysis import brute
+from tests.questions import brute
 
 ANY = 1e21  # the budget of a template is replaced
 

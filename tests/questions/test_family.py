@@ -18,7 +18,7 @@ from planner.errors import InfeasibleError, ProblemError, UnreachableError
 from planner.optimise.starts import reach_range
 from planner.problem import Bounds, Problem, Teacher
 from planner.scenarios import SCENARIOS
-from planner.solve import optimum
+from planner.optimum import optimum
 from tests.oracles import scip_family
 
 LAW = load("busbridge2025")
@@ -333,7 +333,7 @@ def test_the_picture_says_where_it_leaves_the_domain() -> None:
     pytest.importorskip("matplotlib", reason="pictures need matplotlib")
     from matplotlib import pyplot
 
-    from planner.plots.family import draw
+    from planner.questions.family.picture import draw
 
     capped = Problem.from_mapping({"budget": "1e22", "max_student_tokens": "1B"})
     plans = {

@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.analysis.evaluate import Evaluation, evaluate, from_document
-from planner.analysis.rules import RULES
+from planner.questions.evaluate.answer import Evaluation, evaluate, from_document
+from planner.questions.evaluate.rules import RULES
 from planner.errors import ProblemError
 from planner.problem import Problem, Teacher
-from planner.solve import optimum, solve
-from tests.analysis import brute
+from planner.optimum import optimum
+from planner.questions.plan.answer import solve
+from tests.questions import brute
 
 STUDENT = Problem(1.0, 1e9)
 BIG = Teacher(size=7e9, tokens=20e9)

@@ -17,7 +17,7 @@ from planner.questions.sweep.grid import COLUMNS, Grid, chunks, parse_list, solv
 from planner.errors import ProblemError
 from planner.problem import Problem, Teacher
 from planner.scenarios import SCENARIOS
-from planner.solve import optimum
+from planner.optimum import optimum
 from planner.units import parse_count, parse_flops
 
 LAW = load("busbridge2025")
