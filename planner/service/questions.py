@@ -31,8 +31,8 @@ def compare(body: bytes, options: Options, _: Any) -> Reply:
     from planner.charges import charges_to_compare
     from planner.questions.compare.answer import budget_grid
     from planner.questions.compare.answer import compare as look
-    from planner.questions.compare.spread import with_spread
     from planner.questions.compare.sheet import sheet
+    from planner.questions.compare.spread import with_spread
 
     given, own = take_options(read_object(body), {"budget": None, "students": []})
     if own["budget"] is None:
@@ -65,9 +65,9 @@ def target(body: bytes, options: Options, _: Any) -> Reply:
 
 def evaluate(body: bytes, options: Options, _: Any) -> Reply:
     """How good a recipe is that somebody has (`evaluate`): by its parts, or a plan's document."""
+    from planner.problem import Teacher
     from planner.questions.evaluate.answer import evaluate as judge
     from planner.questions.evaluate.answer import from_document
-    from planner.problem import Teacher
     from planner.questions.evaluate.sheet import sheet
     from planner.reports.read import check_recipe
 

@@ -23,8 +23,8 @@ LIMITS = Limits()
 
 def plan(body: bytes, options: Mapping[str, Any], _: Any) -> Reply:
     """One certified plan in the format `options` names: the command line's own bytes."""
-    from planner.reports import FORMATS, Screen
     from planner.questions.plan.answer import solve
+    from planner.reports import FORMATS, Screen
 
     problem, coefficients = read_problem(read_object(body))
     name = options.get("format", "json")
@@ -62,9 +62,9 @@ PARTS = tuple(EXPLORE_OPTIONS["parts"])
 
 def explore(body: bytes, options: Mapping[str, Any], _: Any) -> Reply:
     """Everything the page draws around one problem; see docs/service.md for the arrays."""
+    from planner.questions.plan.answer import optimum, solve
     from planner.service import explore as charts
     from planner.service.display import display
-    from planner.questions.plan.answer import optimum, solve
 
     given, own = take_options(read_object(body), EXPLORE_OPTIONS)
     parts = own["parts"]

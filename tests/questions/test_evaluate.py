@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.questions.evaluate.answer import Evaluation, evaluate, from_document
-from planner.questions.evaluate.rules import RULES
 from planner.errors import ProblemError
-from planner.problem import Problem, Teacher
 from planner.optimum import optimum
+from planner.problem import Problem, Teacher
+from planner.questions.evaluate.answer import Evaluation, evaluate, evaluate_plan
+from planner.questions.evaluate.rules import RULES
 from planner.questions.plan.answer import solve
 from tests.questions import brute
 
@@ -183,7 +183,7 @@ def test_a_teacher_known_by_its_loss_is_kept() -> None:
 
 def test_a_plans_document_is_judged_as_the_plan() -> None:
     """What `plan --format json` wrote comes back with distance zero."""
-    found = from_document(solve(Problem(1e21, 1e9)).to_dict())
+    found = evaluate_plan(solve(Problem(1e21, 1e9)))
 
     assert found.cost == pytest.approx(1e21, rel=1e-9)
     assert found.excess <= 1e-6

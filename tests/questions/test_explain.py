@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from planner.questions.explain.answer import Explanation, explain
 from planner.problem import Problem, Teacher
+from planner.questions.explain.answer import Explanation, explain
 from tests.questions import brute
 
 QUESTIONS = {

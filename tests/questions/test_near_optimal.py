@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from planner.questions.near_optimal.answer import NearOptimal, near_optimal
 from planner.errors import InfeasibleError, QuantityError
-from planner.problem import Problem, Teacher
 from planner.optimum import optimum
+from planner.problem import Problem, Teacher
+from planner.questions.near_optimal.answer import NearOptimal, near_optimal
 from tests.questions import brute
 
 QUESTIONS = {

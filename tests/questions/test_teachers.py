@@ -10,10 +10,10 @@ import pytest
 from coefficients import load
 from planner import catalogue
 from planner.catalogue import Entry
-from planner.questions.teachers.answer import rank_teachers
 from planner.errors import DocumentError, InfeasibleError, ProblemError
-from planner.problem import Problem, Teacher
 from planner.optimum import optimum
+from planner.problem import Problem, Teacher
+from planner.questions.teachers.answer import rank_teachers
 
 LAW = load("busbridge2025")
 
