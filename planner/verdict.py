@@ -232,49 +232,48 @@ _CONVERGED = 0.9
 
 
 def cautions(coefficients: CoefficientSet) -> tuple[Warning, ...]:
-    """Warnings from what `planner fit` wrote into the file; none for a published set."""
+    """Warnings from what `planner fit` found of its own fit; none for a published set."""
     return tuple(Warning(code, text) for code, text in _found(coefficients))
 
 
 def _found(coefficients: CoefficientSet) -> Iterator[tuple[str, str]]:
-    said, name = coefficients.source.details, coefficients.name
-    if said.get("converged") is False:
+    quality, name = coefficients.quality, coefficients.name
+    if quality.converged is False:
         yield (
             "fit-not-converged",
             f"the fit that made the coefficient set '{name}' did not converge; its "
             "predictions and intervals are those of wherever it stopped.",
         )
-    error = said.get("mean_absolute_relative_error")
-    if isinstance(error, float) and error > MISFIT:
+    error = quality.mean_absolute_relative_error
+    if error is not None and error > MISFIT:
         yield (
             "fit-misfit",
             f"the law of the coefficient set '{name}' misses its own runs by {error:.1%} on "
             "average; check their units and columns, and do not plan with it.",
         )
-    undetermined = said.get("undetermined")
-    if isinstance(undetermined, list) and undetermined:
+    if quality.undetermined:
         yield (
             "fit-undetermined",
             f"the runs behind the coefficient set '{name}' determine no combination of "
-            f"{'; nor of '.join(map(str, undetermined))}: away from those runs its predictions are "
+            f"{'; nor of '.join(quality.undetermined)}: away from those runs its predictions are "
             "guesses.",
         )
-    groups, by = said.get("resample_groups"), said.get("resampled_by")
-    if isinstance(groups, int) and groups < FEW_GROUPS:
+    groups = quality.resample_groups
+    if groups is not None and groups < FEW_GROUPS:
         yield (
             "fit-few-groups",
             f"the draws of the coefficient set '{name}' resample only {groups} groups of runs (by "
-            f"{by}): its intervals are too narrow.",
+            f"{quality.resampled_by}): its intervals are too narrow.",
         )
-    runs, fitted = said.get("runs"), said.get("coefficients_fitted")
-    if isinstance(runs, int) and isinstance(fitted, int) and runs < RUNS_PER_COEFFICIENT * fitted:
+    runs, fitted = quality.runs, quality.coefficients_fitted
+    if runs is not None and fitted is not None and runs < RUNS_PER_COEFFICIENT * fitted:
         yield (
             "fit-few-runs",
             f"the coefficient set '{name}' fits {fitted} coefficients to {runs} runs: its "
             "intervals are too narrow.",
         )
-    settled = said.get("resamples_converged")
-    if isinstance(settled, float) and settled < _CONVERGED:
+    settled = quality.resamples_converged
+    if settled is not None and settled < _CONVERGED:
         yield (
             "fit-resamples",
             f"only {settled:.0%} of the resamples behind the coefficient set '{name}' converged; "
