@@ -48,9 +48,10 @@ def _row(scenario: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
     row |= {"scenario": scenario["name"], "budget": document["problem"]["budget"]}
     row |= {f"supervised_{key}": document["supervised"][key] for key in _MODEL}
     row["coefficients"] = document["coefficients"]["name"]
-    codes = [warning["code"] for warning in document["warnings"]]
+    warnings = document["warnings"]
+    codes = [each["code"] for each in warnings]
     if not scenario["chosen"]:
-        codes = [code for code in codes if code in _SHARED]
+        codes = [each["code"] for each in warnings if each["scope"] != "recipe"]
         codes = ["outside-domain"] * scenario["outside_domain"] + codes
     row["warnings"] = " ".join(codes)
     if recipe := scenario["recipe"]:
@@ -65,7 +66,6 @@ def _row(scenario: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
     return {key: _cell(value) for key, value in row.items()}
 
 
-_SHARED = ("fit-not-converged", "unknown-domain", "baseline-outside-domain")
 _CHARGES = ("charge_inference", "charge_pretraining")
 
 

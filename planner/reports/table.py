@@ -74,7 +74,7 @@ def _alarm(plan: Plan) -> Panel | None:
         lines.append(Text(words.in_domain(plan.in_domain, plan), style="bold"))
     if open_gap:
         lines.append(Text(words.certificate(plan.certificate), style="bold"))
-    alarming = open_gap or plan.in_domain is not None or any(map(words.alarms, plan.warnings))
+    alarming = open_gap or plan.in_domain is not None or any(each.alarm for each in plan.warnings)
     colour = "red" if alarming else "yellow"
     heading = words.warnings_title(plan.warnings) if plan.warnings else "Not proven"
     return Panel(
