@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from coefficients import CoefficientSet
 from laws._types import Real
 from planner import units
-from planner.plan import Baseline, Flops, Model, Recipe
 from planner.problem import Problem, Range, Teacher
+from planner.results import Baseline, Flops, Model, Recipe
 
 SNAP = 1e-11  # a value this close to a bound is on it: exp(log(x)) is not always x
 

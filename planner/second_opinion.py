@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coefficients import CoefficientSet, draws, load
-from planner.optimum import Many, answers
-from planner.plan import Baseline, Interval, Recipe, SecondOpinion
+from planner.optimum import Many, optima
 from planner.problem import Problem
+from planner.results import Baseline, Interval, Recipe, SecondOpinion
 from planner.rows import require_distillation
 from planner.uncertainty import DRAWS, interval, recipe_losses
 
@@ -30,7 +30,7 @@ def second_opinion(
     view = other_view(recipe, coefficients)
     assert view is not None
     theirs, spread = view.cross_entropy, view.interval
-    own = answers([problem], other)[0].recipe
+    own = optima([problem], other)[0].recipe
     model = baseline.model
     assert model.parameters is not None
     assert model.tokens is not None

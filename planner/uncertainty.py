@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from coefficients import CoefficientSet, draws
 from planner.optimise import Batch
 from planner.optimum import Many, anywhere, solve_batch
-from planner.plan import Interval, Recipe, Uncertainty
 from planner.problem import Problem
+from planner.results import Interval, Recipe, Uncertainty
 from planner.rows import law_fields, rows_of
 
 Array = NDArray[np.float64]

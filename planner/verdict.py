@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 from coefficients import CoefficientSet, Domain, Range
 from laws._types import Real
 from planner import units
-from planner.plan import Baseline, Recipe, ScenarioResult, SecondOpinion, Verdict, Warning
 from planner.problem import Problem
 from planner.recipe import quantities
+from planner.results import Baseline, Recipe, ScenarioResult, SecondOpinion, Verdict, Warning
 from planner.second_opinion import ALARM
 
 LAW_ERROR = 0.01

@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import cache
 
 from coefficients import CoefficientSet, load
-from planner.plan import (
+from planner.results import (
     Baseline,
     Certificate,
     Coefficients,
@@ -18,7 +18,7 @@ from planner.plan import (
     ScenarioResult,
     Verdict,
 )
-from planner.plan import Warning as PlanWarning
+from planner.results import Warning as PlanWarning
 from planner.problem import Bounds, Problem, Teacher
 from planner.scenarios import SCENARIOS
 

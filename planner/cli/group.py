@@ -19,6 +19,9 @@ MISTAKE = 2
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it (128 + SIGINT)."""
 
+QUESTION = "question"
+"""In place of a module: the command is made from the question of its name."""
+
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
@@ -71,8 +74,7 @@ class PlannerGroup(click.Group):
         """Import one command; None for an unknown name."""
         if cmd_name not in self.registry:
             return None
-        module, _, attribute = self.registry[cmd_name].partition(":")
-        command: click.Command = getattr(importlib.import_module(module), attribute)
+        command = _load(cmd_name, self.registry[cmd_name])
         command.context_class = ShortContext
         command.context_settings = {**_CONTEXT, **command.context_settings}
         return command
@@ -150,6 +152,16 @@ class PlanGroup(PlannerGroup):
                 if item.value not in known
             ]
         return found
+
+
+def _load(name: str, place: str) -> click.Command:
+    if place == QUESTION:
+        from planner.cli.questions import command
+
+        return command(name)
+    module, _, attribute = place.partition(":")
+    found: click.Command = getattr(importlib.import_module(module), attribute)
+    return found
 
 
 def _sentence(text: str) -> str:

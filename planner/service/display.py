@@ -7,9 +7,9 @@ from typing import Any
 from coefficients import CoefficientSet
 from planner import units
 from planner.accelerators import parse_hardware
-from planner.plan import Model, Plan
 from planner.recipe import quantities
 from planner.reports import trust, words
+from planner.results import Model, Plan
 
 
 def display(plan: Plan, coefficients: CoefficientSet, budget: Any = None) -> dict[str, Any]:

@@ -28,7 +28,7 @@ Options = Mapping[str, Any]
 
 def compare(body: bytes, options: Options, _: Any) -> Reply:
     """Distilling against direct training over budgets and students (`compare-supervised`)."""
-    from planner.analysis.charges import charges_to_compare
+    from planner.charges import charges_to_compare
     from planner.analysis.compare import budget_grid
     from planner.analysis.compare import compare as look
     from planner.analysis.spread import with_spread
@@ -50,9 +50,9 @@ def compare(body: bytes, options: Options, _: Any) -> Reply:
 
 def target(body: bytes, options: Options, _: Any) -> Reply:
     """The smallest budget that reaches a loss (`target`)."""
-    from planner.analysis.target import Like
-    from planner.analysis.target import target as find
-    from planner.reports.target import sheet
+    from planner.questions.target.answer import Like
+    from planner.questions.target.answer import target as find
+    from planner.questions.target.sheet import sheet
 
     given, own = take_options(read_object(body), {"loss": None, "like": None})
     if (own["loss"] is None) == (own["like"] is None):
@@ -129,8 +129,8 @@ FAMILY = {
 
 def family(body: bytes, options: Options, _: Any) -> Reply:
     """One budget over a teacher and several students (`family`)."""
-    from planner.analysis.family import plan_family
-    from planner.analysis.family_growth import family_growth
+    from planner.questions.family.answer import plan_family
+    from planner.questions.family.growth import family_growth
     from planner.reports.family import sheet
 
     given, own = take_options(read_object(body), FAMILY)
@@ -155,7 +155,7 @@ def family(body: bytes, options: Options, _: Any) -> Reply:
 
 def _member(given: Any) -> Any:
     """A student of a family: ``1B``, ``1Bx8``, or size, weight, target and copies."""
-    from planner.analysis.family import Member
+    from planner.questions.family.answer import Member
 
     if not isinstance(given, dict):
         size, cross, copies = str(given).lower().partition("x")
@@ -177,8 +177,8 @@ def _member(given: Any) -> Any:
 
 def teachers(body: bytes, options: Options, _: Any) -> Reply:
     """Which of the teachers that exist is best for a student (`teachers`)."""
-    from planner.analysis.catalogue import Entry, catalogue
-    from planner.analysis.teachers import rank_teachers
+    from planner.catalogue import Entry, catalogue
+    from planner.questions.teachers.answer import rank_teachers
     from planner.reports.teachers import sheet
 
     given, own = take_options(read_object(body), {"logits": "paid"})
@@ -199,7 +199,7 @@ SWEEP = {"budget": None, "students": None, "scenarios": None, "charges": None}
 
 def sweep(body: bytes, _: Options, __: Any) -> Reply:
     """Certified optima of a whole grid as columns (`sweep`)."""
-    from planner.analysis.sweep import COLUMNS, Grid, solve_chunk
+    from planner.questions.sweep.grid import COLUMNS, Grid, solve_chunk
 
     given, own = take_options(read_object(body), SWEEP)
     if own["budget"] is None:
@@ -231,7 +231,7 @@ def sweep(body: bytes, _: Options, __: Any) -> Reply:
 
 def _values(given: Any, parse: Any, what: str) -> Any:
     """``1e19:1e24:20``, ``1B,3B``, a number, or a list of these; never more than a grid holds."""
-    from planner.analysis.sweep import parse_list
+    from planner.questions.sweep.grid import parse_list
 
     found: dict[float, None] = {}
     for part in given if isinstance(given, list) else [given]:

@@ -8,8 +8,8 @@ from dataclasses import replace
 from coefficients import CoefficientSet
 from planner import units
 from planner.errors import InfeasibleError
-from planner.plan import Plan, Recipe
 from planner.problem import Bounds, Problem, Teacher
+from planner.results import Plan, Recipe
 from planner.solve import solve
 from planner.validate.design import EQUAL_FLOPS, EQUAL_TOKENS, PLAN, Arm, Design, Run
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.analysis import compare as module
-from planner.analysis.charges import charges_to_compare
+from planner.charges import charges_to_compare
 from planner.analysis.compare import (
     TIGHT,
     Comparison,
@@ -19,7 +19,7 @@ from planner.analysis.compare import (
     compare,
     signs,
 )
-from planner.analysis.target import smallest_budgets
+from planner.questions.target.answer import smallest_budgets
 from planner.errors import InfeasibleError, ProblemError
 from planner.optimum import solve_many
 from planner.problem import Problem, Teacher

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coefficients import load
-from planner.analysis.direct import split_directly
-from planner.analysis.family import Member, fleet_of, plan_family
-from planner.analysis.family_growth import family_growth
-from planner.analysis.fleet import solve as solve_fleet
+from planner.questions.family.supervised import split_directly
+from planner.questions.family.answer import Member, fleet_of, plan_family
+from planner.questions.family.growth import family_growth
+from planner.questions.family.fleet import solve as solve_fleet
 from planner.errors import InfeasibleError, ProblemError, UnreachableError
 from planner.optimise.starts import reach_range
 from planner.problem import Bounds, Problem, Teacher

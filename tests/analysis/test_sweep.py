@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from coefficients import load
-from planner.analysis import parts
-from planner.analysis.parts import FileError, PartsError, encode, run
-from planner.analysis.sweep import COLUMNS, Grid, chunks, parse_list, solve_chunk
+from planner.questions.sweep import files as parts
+from planner.questions.sweep.files import FileError, PartsError, encode, run
+from planner.questions.sweep.grid import COLUMNS, Grid, chunks, parse_list, solve_chunk
 from planner.errors import ProblemError
 from planner.problem import Problem, Teacher
 from planner.scenarios import SCENARIOS

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.analysis.target import (
+from planner.questions.target.answer import (
     PRECISION,
     Like,
     smallest_budgets,

@@ -9,8 +9,8 @@ import pytest
 
 from coefficients import load
 from planner.analysis import catalogue
-from planner.analysis.catalogue import Entry
-from planner.analysis.teachers import rank_teachers
+from planner.catalogue import Entry
+from planner.questions.teachers.answer import rank_teachers
 from planner.errors import DocumentError, InfeasibleError, ProblemError
 from planner.problem import Problem, Teacher
 from planner.solve import optimum

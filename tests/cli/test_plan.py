@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 from planner import solve
 from planner.cli import COMMANDS, plan
 from planner.cli import planner as planner_group
-from planner.plan import Plan
+from planner.results import Plan
 from planner.problem import Problem
 from planner.reports import FORMATS
 from planner.reports.read import read_recipe

@@ -12,10 +12,10 @@ from click.testing import CliRunner
 
 from coefficients import Quality, load
 from planner import Problem, Teacher, solve
-from planner.analysis.catalogue import Entry
+from planner.catalogue import Entry
 from planner.analysis.evaluate import evaluate
-from planner.analysis.family_growth import Count, Growth
-from planner.analysis.teachers import rank_teachers
+from planner.questions.family.growth import Count, Growth
+from planner.questions.teachers.answer import rank_teachers
 from planner.cli import plan as command
 from planner.reports import FORMATS, Screen, evaluation, family, teachers
 from planner.reports.sheet import Sheet
@@ -54,8 +54,8 @@ def test_a_family_that_loses_again_after_its_break_even_says_so() -> None:
 
 def test_counts_beyond_the_break_even_are_tried() -> None:
     """As many as there are different students, so that each has been the next in turn."""
-    from planner.analysis.family import Member
-    from planner.analysis.family_growth import family_growth
+    from planner.questions.family.answer import Member
+    from planner.questions.family.growth import family_growth
 
     members = [Member(1e8), Member(1e9), Member(3e9)]
     found = family_growth(Problem(3e21, None, 0.0, 1.0), members, coefficients=LAW, most=64)

@@ -9,7 +9,7 @@ import pytest
 
 from coefficients import draws, load
 from planner import PlannerError, Problem, load_coefficients, optimum, solve, solve_many
-from planner.plan import ALONE, WITH_OTHERS
+from planner.results import ALONE, WITH_OTHERS
 from planner.reports import trust
 from planner.uncertainty import interval, recipe_losses, reoptimise
 

@@ -14,7 +14,7 @@ import tomli
 from hypothesis import given, settings
 from rich.cells import cell_len
 
-from planner.plan import Plan
+from planner.results import Plan
 from planner.problem import Problem
 from planner.reports import FORMATS, Screen
 from planner.reports.csv import COLUMNS

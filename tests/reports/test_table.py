@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from planner.plan import Warning as PlanWarning
+from planner.results import Warning as PlanWarning
 from planner.reports import FORMATS, Screen
 from planner.reports.bars import diverging, share_bar
 from tests.plans import PLANS
