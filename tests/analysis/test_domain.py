@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from planner.analysis.compare import compare
-from planner.analysis.explain import explain
-from planner.analysis.sweep import Grid, solve_chunk
 from planner.optimum import solve_many
 from planner.problem import Problem, Teacher
-from planner.solve import solve
+from planner.questions.compare.answer import compare
+from planner.questions.explain.answer import explain
+from planner.questions.plan.answer import solve
+from planner.questions.sweep.grid import Grid, solve_chunk
 
 TEACHERS = {
     "too large": Teacher(size=20e9, loss=2.05),
