@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from coefficients.domain import Domain, Range
+from coefficients.quality import Quality
 from coefficients.scatter import Scatter
 from laws import DistillationLaw, Family, ForwardFlops, SupervisedForm, SupervisedLaw
 from laws._types import Real
@@ -32,7 +33,8 @@ class CoefficientSet:
 
     `distillation` is None for a supervised-only set. `draws_path` names an .npz file beside the
     TOML file with resampled coefficients (one array per coefficient), see `draws`; `draws_sha256`
-    is what that file must hash to. `scatter` says how single runs lie about a fitted law.
+    is what that file must hash to. `quality` is what a fit reports of itself, `scatter` says how
+    single runs lie about a fitted law.
     `second_opinion` names the set that plans under this one are compared with.
     """
 
@@ -43,6 +45,7 @@ class CoefficientSet:
     architectures: Family = field(default_factory=Family)
     domain: Domain = field(default_factory=Domain)
     source: Source = Source()
+    quality: Quality = field(default_factory=Quality)
     intervals: Mapping[str, Range] = field(default_factory=dict)
     draws_path: Path | None = None
     draws_sha256: str | None = None

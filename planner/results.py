@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from coefficients import CoefficientSet
 from laws import Architecture
@@ -143,15 +144,25 @@ class Verdict:
     text: str
 
 
+Scope: TypeAlias = Literal["recipe", "baseline", "coefficients"]
+"""What a warning is about: one recipe, or what all scenarios share."""
+
+
 @dataclass(frozen=True)
 class Warning:  # noqa: A001 - the word users know; nothing here raises Python's
-    """Something to know before betting on the plan. `code` is for machines, `text` for people."""
+    """Something to know before acting on the plan; `planner.verdict` makes all of them.
+
+    code: for machines. text: for people. quantity, value, range: what left which range. scope: what
+    it is about. alarm: whether the recipe's predicted numbers cannot be relied on.
+    """
 
     code: str
     text: str
     quantity: str = ""
     value: float | None = None
     range: tuple[float, float] | None = None
+    scope: Scope = "recipe"
+    alarm: bool = False
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coefficients import CoefficientSet, draws
+from laws import Cost
 from planner.errors import InfeasibleError, ProblemError
 from planner.optimise.batch import forward_flops
 from planner.optimise.frontier import ROUNDOFF
@@ -185,9 +186,8 @@ class _Objective:
         student, _ = forward_flops(b, u)
         teacher, _ = forward_flops(b, n)
         budget = b.budget * (1.0 - ROUNDOFF)  # a logarithm and back costs digits
-        rest = budget - student * b.serving
-        rest = rest - 3.0 * b.charge_pretraining * teacher * np.exp(d)
-        tokens = rest / (3.0 * student + b.charge_inference * teacher)
+        cost = Cost(student, teacher, b.charge_inference, b.charge_pretraining, b.serving)
+        tokens = cost.student_tokens(budget, np.exp(d))
         with np.errstate(invalid="ignore"):
             s = np.minimum(np.log(tokens), np.minimum(b.s_high, b.ratio_high + u))
         return np.where(s >= np.maximum(b.s_low, b.ratio_low + u), s, np.nan)

@@ -1,4 +1,4 @@
-"""From words to arrays: a Problem and a coefficient set become rows of a Batch."""
+"""A Problem and a coefficient set become rows of a Batch, the optimiser's arrays."""
 
 from __future__ import annotations
 

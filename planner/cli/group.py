@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import importlib
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -23,6 +25,10 @@ QUESTION = "question"
 """In place of a module: the command is made from the question of its name."""
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+"""What stdout may run into; an error of a file that a command opened carries the file's name."""
 
 
 class InputError(click.ClickException):
@@ -123,6 +129,13 @@ class PlannerGroup(click.Group):
                 raise
             error.show()
             sys.exit(error.exit_code)
+        except OSError as error:
+            if not standalone_mode or error.filename is not None or error.errno not in _FULL:
+                raise
+            _drop_output()
+            reason = (error.strerror or str(error)).lower()
+            click.echo(f"Error: cannot write the result: {reason}; write it elsewhere.", err=True)
+            sys.exit(MISTAKE)
         if not standalone_mode:
             return code
         sys.exit(code if isinstance(code, int) else 0)
@@ -152,6 +165,13 @@ class PlanGroup(PlannerGroup):
                 if item.value not in known
             ]
         return found
+
+
+def _drop_output() -> None:
+    """What stdout still holds goes nowhere: Python would try to write it again at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def _load(name: str, place: str) -> click.Command:

@@ -99,11 +99,6 @@ def warnings_title(warnings: Sequence[str | PlanWarning]) -> str:
     return "Warning" if len(warnings) == 1 else "Warnings"
 
 
-def alarms(warning: PlanWarning) -> bool:
-    """Whether the warning takes the ground from under the recipe's numbers."""
-    return warning.code in ("outside-domain", "teacher-below-floor")
-
-
 def leaves_range(warning: str | PlanWarning) -> TypeGuard[PlanWarning]:
     """Whether the warning says that the recipe leaves a measured range."""
     if isinstance(warning, str):

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 from click.testing import CliRunner
 
-from coefficients import load
+from coefficients import Quality, load
 from planner import Problem, Teacher, solve
 from planner.catalogue import Entry
 from planner.cli import plan as command
@@ -127,6 +127,17 @@ def test_csv_marks_every_scenario_outside_the_domain() -> None:
 
     assert others["teacher-inference"]["outside_domain"] == "true"
     assert "outside-domain" in others["teacher-inference"]["warnings"]
+
+
+def test_csv_marks_every_scenario_of_a_poor_fit() -> None:
+    """What is wrong with the coefficients is wrong with every scenario, whatever the warning."""
+    poor = replace(LAW, quality=Quality(undetermined=("A, B",), runs=12, coefficients_fitted=9))
+    plan = solve(Problem(1e21, 3e9), poor)
+    rows = list(csv.DictReader(io.StringIO(FORMATS["csv"].render(plan))))
+
+    assert len(rows) == 4
+    for row in rows:
+        assert {"fit-undetermined", "fit-few-runs"} <= set(row["warnings"].split())
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coefficients import CoefficientSet
+from laws import Cost
 from planner.documents import Values
 from planner.optimise.batch import Array
 from planner.optimum import Many
@@ -57,7 +58,7 @@ def supervised_cost(
     bounded: bool = True,
 ) -> tuple[Array, Array]:
     """(FLOPs, tokens) of the cheapest supervised model that reaches each loss; inf where none."""
-    law, forward = coefficients.supervised, coefficients.flops.per_token
+    law = coefficients.supervised
     losses = np.asarray(losses, dtype=float)
     fixed = np.array([each.student if each.student is not None else np.nan for each in problems])
     if np.any(np.isnan(fixed)):
@@ -72,5 +73,5 @@ def supervised_cost(
     if bounded:
         tokens = np.where(tokens > most * (1 + 1e-9), np.inf, tokens)
     serving = np.array([each.serving_tokens for each in problems])
-    flops = forward(fixed) * (3.0 * tokens + serving)
-    return np.asarray(flops), np.asarray(tokens)
+    cost = Cost.of(coefficients.flops, fixed, serving_tokens=serving)
+    return np.asarray(cost.total(tokens)), np.asarray(tokens)

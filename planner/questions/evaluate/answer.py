@@ -18,7 +18,7 @@ from planner.questions.base import Answer, Law
 from planner.questions.evaluate.rules import RULES, Choice, Setting
 from planner.questions.plan.answer import Plan
 from planner.questions.target.answer import smallest_budgets
-from planner.recipe import Row, recipe_of
+from planner.recipe import Row, cost_of, recipe_of
 from planner.results import Baseline, Certificate, Coefficients, Recipe, Warning
 from planner.rows import require_distillation
 from planner.second_opinion import OtherView, other_view
@@ -188,7 +188,6 @@ def _asked(
 ) -> Problem:
     """The question that the recipe answers, with its own cost as the budget."""
     problem = replace(problem, bounds=_hold(problem, "student_tokens", student_tokens))
-    forward = coefficients.flops.per_token
     size = teacher.size
     if size is None and not exists:
         raise ProblemError("the teacher's size is missing; write it like size=2B,tokens=40B.")
@@ -199,14 +198,8 @@ def _asked(
         problem = replace(problem, teachers=(), bounds=_hold(problem, "teacher_size", size))
         problem = replace(problem, bounds=_hold(problem, "teacher_tokens", teacher.tokens))
     assert problem.student is not None
-    student = float(forward(problem.student))
-    running = 0.0 if size is None else float(forward(size))
-    cost = student * (3.0 * student_tokens + problem.serving_tokens)
-    cost += problem.charge_inference * running * student_tokens
-    if not exists:
-        assert teacher.tokens is not None
-        cost += 3.0 * problem.charge_pretraining * running * teacher.tokens
-    return replace(problem, budget=cost)
+    cost = cost_of(problem, problem.student, size, coefficients)
+    return replace(problem, budget=float(cost.total(student_tokens, teacher.tokens or 0.0)))
 
 
 def _hold(problem: Problem, variable: str, value: float) -> Any:

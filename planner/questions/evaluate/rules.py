@@ -11,7 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from coefficients import CoefficientSet
+from laws import Cost
 from planner.problem import Problem
+from planner.recipe import cost_of
 from planner.results import Recipe
 
 CHINCHILLA = 20.0
@@ -41,11 +43,8 @@ class Setting:
 
     def affordable(self, teacher: float, teacher_tokens: float) -> float:
         """Student tokens that the budget still pays under that teacher; negative if it cannot."""
-        asked = self.problem
-        flops = self.forward(teacher)
-        rest = asked.budget - self.forward(self.student) * asked.serving_tokens
-        rest -= 3.0 * asked.charge_pretraining * flops * teacher_tokens
-        return rest / (3.0 * self.forward(self.student) + asked.charge_inference * flops)
+        cost = cost_of(self.problem, self.student, teacher, self.coefficients)
+        return float(cost.student_tokens(self.problem.budget, teacher_tokens))
 
     def teacher_for(self, student_tokens: float) -> float | None:
         """The largest teacher at 20 tokens per parameter that leaves exactly these student tokens.
@@ -113,9 +112,8 @@ def chinchilla_student(setting: Setting) -> Choice | None:
 
 def half_and_half(setting: Setting) -> Choice | None:
     """Half of the compute trains the student, the other half makes and runs the teacher."""
-    return _rest_to_teacher(
-        setting, 0.5 * setting.problem.budget / (3.0 * setting.forward(setting.student))
-    )
+    alone = Cost.of(setting.coefficients.flops, setting.student)
+    return _rest_to_teacher(setting, float(alone.student_tokens(0.5 * setting.problem.budget)))
 
 
 def biggest_teacher(setting: Setting) -> Choice | None:

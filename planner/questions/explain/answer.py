@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coefficients import CoefficientSet, load
+from laws import Cost
 from planner.documents import Record, Values, derived
 from planner.optimise import Batch
 from planner.optimise.batch import Array
@@ -20,6 +21,7 @@ from planner.optimum import Many, solve_batch
 from planner.problem import Problem, Teacher
 from planner.questions.base import Answer
 from planner.questions.plan.answer import Plan, solve
+from planner.recipe import cost_of
 from planner.rows import require_distillation, to_batches
 
 POINTS = 81
@@ -173,7 +175,7 @@ def _along_budget(
     """The two curves at the plan's budget, in one call of the solver."""
     student, teacher = plan.recipe.student, plan.recipe.teacher
     assert student.parameters is not None and student.tokens is not None
-    per_token = 3.0 * float(coefficients.flops.per_token(student.parameters))
+    per_token = float(Cost.of(coefficients.flops, student.parameters).per_token)
     budget = plan.problem.budget
     share = per_token * student.tokens / budget
     shares = np.union1d(np.linspace(0.02, 1.0, POINTS), [share])
@@ -201,7 +203,7 @@ def _along_budget(
 def _marginals(plan: Plan, batch: Batch, coefficients: CoefficientSet) -> tuple[Marginal, ...]:
     """Ten per cent more compute, replanned; ten per cent more of each quantity, all else kept."""
     law = require_distillation(coefficients)
-    supervised, forward = coefficients.supervised, coefficients.flops.per_token
+    supervised = coefficients.supervised
     student, teacher, problem = plan.recipe.student, plan.recipe.teacher, plan.problem
     assert student.parameters is not None and student.tokens is not None
     size, tokens = student.parameters, student.tokens
@@ -209,13 +211,9 @@ def _marginals(plan: Plan, batch: Batch, coefficients: CoefficientSet) -> tuple[
     both: Many = solve_batch(more, problem.tolerance)
     change = float(both.cross_entropy[1] - both.cross_entropy[0])
     found = [Marginal("compute, replanned", min(change, 0.0), MORE - 1)]
-    charge_training = 0.0 if teacher.existing else 3.0 * problem.charge_pretraining
 
     def cost(n_s: float, d_s: float, n_t: float | None, d_t: float | None) -> float:
-        running = 0.0 if n_t is None else float(forward(n_t))
-        total = float(forward(n_s)) * (3.0 * d_s + problem.serving_tokens)
-        total += problem.charge_inference * running * d_s
-        return total + charge_training * running * (d_t or 0.0)
+        return float(cost_of(problem, n_s, n_t, coefficients).total(d_s, d_t or 0.0))
 
     now = cost(size, tokens, teacher.parameters, teacher.tokens)
     here = float(law.loss(size, tokens, teacher.cross_entropy))

@@ -26,7 +26,7 @@ from planner.questions.family.members import Member, check, fleet_of, planned_te
 from planner.questions.family.search import minimise
 from planner.questions.family.smallest_budget import cheapest
 from planner.questions.family.supervised import split_directly
-from planner.recipe import snap
+from planner.recipe import cost_of, flops_of, snap
 from planner.results import Coefficients, Flops, Model, Recipe, Warning
 
 TARGET_TOLERANCE = 1e-4
@@ -168,7 +168,7 @@ def _by_targets(
                 spent, members, cached, chosen, np.exp(found.s), found.n, found.d, tokens
             )
             direct = sum(
-                3.0 * member.copies * float(chosen.flops.per_token(member.size)) * t
+                member.copies * float(chosen.flops.training(member.size, t))
                 for member, t in zip(members, tokens, strict=True)
             )
             plans.append(
@@ -227,7 +227,7 @@ def _assemble(
     direct: Array,
 ) -> FamilyPlan:
     """Everything recomputed from the laws."""
-    law, forward = chosen.distillation, chosen.flops.per_token
+    law = chosen.distillation
     assert law is not None
     teacher = planned_teacher(problem, n, d, chosen)
     students = []
@@ -239,20 +239,15 @@ def _assemble(
         if math.isfinite(alone):
             direct_loss = float(chosen.supervised.loss(member.size, alone))
             rival = Model(member.size, float(alone), direct_loss, shape)
-        training = 3.0 * float(forward(member.size)) * count * member.copies
+        training = member.copies * float(chosen.flops.training(member.size, count))
         students.append(Student(member, Model(member.size, count, loss, shape), rival, training))
     read = [each.model.tokens or 0.0 for each in students]
     copies = [each.member.copies for each in students]
     logits = max(read) if cached else sum(c * r for c, r in zip(copies, read, strict=True))
-    teacher_flops = 0.0 if teacher.parameters is None else float(forward(teacher.parameters))
-    pretraining = 0.0 if teacher.existing else 3.0 * teacher_flops * (teacher.tokens or 0.0)
-    charge = 0.0 if teacher.existing else problem.charge_pretraining
-    flops = Flops(
-        student_training=sum(each.flops for each in students),
-        teacher_inference=problem.charge_inference * teacher_flops * logits,
-        teacher_pretraining=charge * pretraining,
-        uncharged=(1 - problem.charge_inference) * teacher_flops * logits
-        + (1 - charge) * pretraining,
+    pretrained = 0.0 if teacher.existing else teacher.tokens or 0.0
+    cost = cost_of(problem, 0.0, teacher.parameters, chosen)  # of the teacher alone
+    flops = replace(
+        flops_of(cost, logits, pretrained), student_training=sum(each.flops for each in students)
     )
     warnings = _warnings(students, teacher, flops, chosen)
     return FamilyPlan(

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from coefficients import CoefficientSet, load
 from laws import Architecture
+from laws.flops import TRAINING
 from planner.documents import Values, unwritten
 from planner.errors import QuantityError
 from planner.optimise import Batch, Optima, frontier
-from planner.optimise.batch import Array
+from planner.optimise.batch import Array, forward_flops
 from planner.optimise.ties import cheapest_teachers
 from planner.optimum import Many, optima, solve_batch
 from planner.problem import Problem
@@ -423,9 +424,8 @@ def _cheapest_on(
     s = np.where(ok, need, most)
     optima = Optima(u, s, front.n, front.d, t, loss, loss, np.zeros(u.size, dtype=np.intp))
     cheap, _ = cheapest_teachers(b, optima, by_training=True)
-    forward = b.parameter * np.exp(cheap.n)
-    forward = forward + b.attention * np.exp(2 * cheap.n / 3) + b.head * np.exp(cheap.n / 3)
-    cost = np.where(ok, 3.0 * forward * np.exp(cheap.d), np.inf)
+    training = TRAINING * forward_flops(b, cheap.n)[0] * np.exp(cheap.d)
+    cost = np.where(ok, training, np.inf)
     k = int(np.argmin(cost))
     row = Row(float(u[k]), float(s[k]), float(cheap.n[k]), float(cheap.d[k]))
     return float(cost[k]), row, k

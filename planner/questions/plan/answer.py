@@ -43,7 +43,7 @@ from planner.results import (
 from planner.robust import robust_plan
 from planner.rows import require_distillation
 from planner.scenarios import SCENARIOS, scenario_of
-from planner.second_opinion import opinion_warning, second_opinion
+from planner.second_opinion import second_opinion
 from planner.sensitivity import pulls
 from planner.uncertainty import assess
 
@@ -120,7 +120,6 @@ def solve(
     *others, in_domain = found
     baseline = best_supervised(problem, chosen)
     scenarios = _scenarios(Optimum(problem, recipe, certificate, 0.0), others, baseline, chosen)
-    warnings = verdict.domain_warnings(recipe, chosen)
     outside = verdict.leaves_domain(recipe, chosen)
     inside = _in_domain(in_domain, chosen) if outside else None
     opinion = second_opinion(problem, recipe, baseline, chosen)
@@ -131,13 +130,7 @@ def solve(
         supervised=baseline,
         scenarios=scenarios,
         verdict=verdict.decide(problem, recipe, baseline, scenarios, chosen),
-        warnings=(
-            *verdict.fit_warnings(chosen),
-            *warnings,
-            *opinion_warning(opinion, recipe.student.cross_entropy, chosen.name),
-            *verdict.teacher_warnings(recipe, chosen),
-            *verdict.baseline_warnings(baseline, chosen),
-        ),
+        warnings=verdict.warnings_of(recipe, baseline, opinion, chosen),
         coefficients=Coefficients.of(chosen),
         in_domain=inside,
         considered=_considered(problem, chosen),

@@ -51,7 +51,7 @@ def sheet(plan: Plan) -> Sheet:
         method=plan.verdict.method,
         warnings=plan.warnings,
         urgent=tuple(urgent),
-        alarming=bool(urgent) or any(map(words.alarms, plan.warnings)),
+        alarming=bool(urgent) or any(each.alarm for each in plan.warnings),
         grids=(_models(plan), _compute(plan), _scenarios(plan), *_trust(plan), *near),
         notes=tuple(_notes(plan)),
         rows=tuple(_rows(plan)),
@@ -172,14 +172,11 @@ def _rows(plan: Plan) -> Iterator[Mapping[str, Any]]:
         yield row
 
 
-_SHARED = ("fit-not-converged", "unknown-domain", "baseline-outside-domain")
-
-
 def _codes(each: ScenarioResult, plan: Plan) -> list[str]:
-    codes = [warning.code for warning in plan.warnings]
     if each.chosen:
-        return codes
-    return ["outside-domain"] * each.outside_domain + [c for c in codes if c in _SHARED]
+        return [warning.code for warning in plan.warnings]
+    shared = [warning.code for warning in plan.warnings if warning.scope != "recipe"]
+    return ["outside-domain"] * each.outside_domain + shared
 
 
 def title(plan: Plan) -> str:

@@ -25,6 +25,7 @@ from planner.optimise.supervised import supervised_optima
 from planner.optimum import optima, solve_many, supervised
 from planner.problem import Problem
 from planner.questions.base import Answer, Law
+from planner.recipe import cost_of
 from planner.results import Baseline, Coefficients, Recipe, Warning
 from planner.rows import supervised_batch
 from planner.scenarios import scenario_of
@@ -252,13 +253,12 @@ def _tolerance(width: float) -> float:
 
 def _plenty(problem: Problem, coefficients: CoefficientSet) -> float:
     """FLOPs that pay for the largest of everything within the bounds."""
-    forward, bounds = coefficients.flops.per_token, problem.bounds
-    student = float(forward(problem.size_range[1]))
+    bounds = problem.bounds
     sizes = [each.size or 0.0 for each in problem.teachers]
-    teacher = float(forward(max(sizes) if problem.teachers else bounds.teacher_size[1]))
-    tokens = bounds.student_tokens[1]
-    training = 0.0 if problem.teachers else 3.0 * teacher * bounds.teacher_tokens[1]
-    total = student * (3.0 * tokens + problem.serving_tokens) + teacher * tokens + training
+    teacher = max(sizes) if problem.teachers else bounds.teacher_size[1]
+    full = problem.with_charges(1.0, 1.0) if not problem.teachers or all(sizes) else problem
+    cost = cost_of(full, problem.size_range[1], teacher, coefficients)
+    total = float(cost.total(bounds.student_tokens[1], bounds.teacher_tokens[1]))
     return min(1.001 * total, MOST_BUDGET)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from coefficients import CoefficientSet
+from laws import Cost
 from planner import units
 from planner.plots import style
 from planner.questions.teachers.answer import Candidate, Ranking
@@ -101,7 +102,7 @@ def _free_logits(ranking: Ranking, chosen: CoefficientSet, t: Any) -> tuple[Any,
     assert law is not None and ranking.best.recipe is not None
     size = ranking.best.recipe.student.parameters
     assert size is not None
-    tokens = ranking.problem.budget / (3.0 * float(chosen.flops.per_token(size)))
+    tokens = float(Cost.of(chosen.flops, size).student_tokens(ranking.problem.budget))
     tokens = min(tokens, ranking.problem.bounds.student_tokens[1])
     t = t[t > chosen.supervised.E + 1e-3]
     return t, law.loss(size, tokens, t)
