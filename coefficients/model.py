@@ -8,7 +8,7 @@ from pathlib import Path
 
 from coefficients.domain import Domain, Range
 from coefficients.scatter import Scatter
-from laws import DistillationLaw, Family, ForwardFlops, SupervisedForm, SupervisedLaw
+from laws import DistillationForm, Family, ForwardFlops, SupervisedForm, SupervisedLaw
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class CoefficientSet:
     name: str
     form: SupervisedForm
     flops: ForwardFlops
-    distillation: DistillationLaw | None = None
+    distillation: DistillationForm | None = None
     architectures: Family = field(default_factory=Family)
     domain: Domain = field(default_factory=Domain)
     source: Source = Source()

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from coefficients import CoefficientSet, draws
 from planner.errors import InfeasibleError, ProblemError
-from planner.optimise.batch import forward_flops
 from planner.optimise.frontier import ROUNDOFF
 from planner.optimum import answers
 from planner.plan import Recipe, Robust, View
@@ -182,8 +181,8 @@ class _Objective:
         """s that the budget leaves, capped by the bounds; NaN where it leaves too few."""
         b = self.batch
         u, n, d = points.T
-        student, _ = forward_flops(b, u)
-        teacher, _ = forward_flops(b, n)
+        student, _ = b.flops.on_logs(u)
+        teacher, _ = b.flops.on_logs(n)
         budget = b.budget * (1.0 - ROUNDOFF)  # a logarithm and back costs digits
         rest = budget - student * b.serving
         rest = rest - 3.0 * b.charge_pretraining * teacher * np.exp(d)

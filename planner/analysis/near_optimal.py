@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coefficients import CoefficientSet, load
-from laws import Architecture
+from laws import Architecture, DistillationForm
 from planner.analysis.inside import stretches
 from planner.errors import QuantityError
 from planner.optimise import Batch, Optima, frontier
@@ -290,8 +290,7 @@ class _Scanner:
 
 
 def _loss(b: Batch, n: Array, d: Array) -> Array:
-    reach = np.logaddexp(b.log_a - b.alpha * n, b.log_b - b.beta * d)
-    return np.asarray(b.E + np.exp(b.gamma * reach))
+    return b.supervised.loss_of_reach(b.supervised.log_reach(n, d))
 
 
 def _shapes(
@@ -371,13 +370,13 @@ def _cheapest_teacher(
 
 
 def _cheapest_on(
-    scanner: _Scanner, u: Array, t: Array, law: object
+    scanner: _Scanner, u: Array, t: Array, law: DistillationForm
 ) -> tuple[float, Row, int] | None:
     b = Batch.broadcast(
         **{**vars(scanner.batch), "budget": np.full(u.size, scanner.batch.budget[0])}
     )
-    y = np.log(np.maximum(t - b.E, 1e-300)) / b.gamma
-    need = np.log(law.tokens_for_loss(np.exp(u), t, scanner.ceiling))  # type: ignore[attr-defined]
+    y = b.supervised.log_reach_of_loss(t)
+    need = np.log(law.tokens_for_loss(np.exp(u), t, scanner.ceiling))
     need = np.maximum(need, np.maximum(b.s_low, b.ratio_low + u))
     front = frontier.solve(b, u, y)
     most = np.minimum(np.minimum(front.s, b.s_high), b.ratio_high + u)
@@ -388,8 +387,7 @@ def _cheapest_on(
     s = np.where(ok, need, most)
     optima = Optima(u, s, front.n, front.d, t, loss, loss, np.zeros(u.size, dtype=np.intp))
     cheap, _ = cheapest_teachers(b, optima, by_training=True)
-    forward = b.parameter * np.exp(cheap.n)
-    forward = forward + b.attention * np.exp(2 * cheap.n / 3) + b.head * np.exp(cheap.n / 3)
+    forward, _ = b.flops.on_logs(cheap.n)
     cost = np.where(ok, 3.0 * forward * np.exp(cheap.d), np.inf)
     k = int(np.argmin(cost))
     row = Row(float(u[k]), float(s[k]), float(cheap.n[k]), float(cheap.d[k]))
