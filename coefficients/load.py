@@ -234,7 +234,8 @@ class _Reader:
         values = None if law is None else self.values(table, law, "distillation")
         if law is None or values is None or form is None:
             return None
-        return law(form.canonical(), **values)
+        found: DistillationForm = law(form.canonical(), **values)
+        return found
 
     def form(self, table: Mapping[str, Any], where: str, known: Mapping[str, Any]) -> Any:
         """The law that a table names by its `form`; None if there is none of that name."""

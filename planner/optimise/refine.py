@@ -13,7 +13,7 @@ from planner.optimise.bound import Boxes
 from planner.optimise.points import Best, Solved, examine
 
 PASSES = 6  # of either method; two or three do where the loss is smooth
-PRECISE = 1e-9  # in logarithms: a bracket that needs no further passes
+PRECISE = 3e-4  # in logarithms: a bracket in which the interpolated root is exact
 STEP = 1e-4  # between the points whose slopes give the curvature
 FIRST = np.array([-1.0, -0.7, -0.3, 0.0, 0.3, 0.7, 1.0])
 LATER = np.array([-1e9, -1.0, -0.03, 0.0, 0.03, 1.0, 1e9])  # with both ends of the bracket
@@ -59,7 +59,7 @@ def _along_line(b: Batch, best: Best, rows: Index, tolerance: Array, to_the_end:
     y, u = best.values["y"][rows], best.values["u"][rows]
     spread, guess = FIRST, x
     width = np.maximum(x - low, high - x)
-    for _ in range(PASSES if to_the_end else 2):
+    for _ in range(PASSES if to_the_end else 1):
         at = np.minimum(
             np.maximum(guess[:, None] + width[:, None] * spread, low[:, None]), high[:, None]
         )
@@ -89,6 +89,8 @@ def _along_line(b: Batch, best: Best, rows: Index, tolerance: Array, to_the_end:
         spread = LATER if inside.all() else FIRST
         if np.max(high - low) < PRECISE:
             break
+    at_y, at_u = np.where(in_y, guess, y), np.where(in_y, u, guess)
+    _probe(b, best, rows, at_y[:, None], at_u[:, None])
 
 
 def _root(x: tuple[Array, Array, Array], f: tuple[Array, Array, Array]) -> Array:
