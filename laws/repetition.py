@@ -35,7 +35,7 @@ class Repetition:
 
     CITATION: ClassVar[str] = "Muennighoff et al. 2023, arXiv 2305.16264, Eq. 5 and 6, Table 1"
     DOMAIN: ClassVar[dict[str, tuple[float, float]]] = {
-        "parameters": (7e6, 9e9),
+        "parameters": (1e7, 9e9),
         "tokens": (1e8, 9e11),
         "unique_tokens": (1e8, 1.78e11),
         "epochs": (1.0, 1500.0),
