@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "coefficients": {"laws", "coefficients"},
     CORE: {"laws", "coefficients", CORE, *SHARED},
     "planner.trainer": {"laws", "planner.trainer", *SHARED},
+    "planner.export": {"laws", "planner.export", *SHARED},
 }
 EDGES = ("planner.cli", "planner.service")
 LAZY = {"planner.reports", "planner.plots"}
