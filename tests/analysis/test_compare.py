@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.analysis import compare as module
@@ -24,6 +24,7 @@ from planner.errors import InfeasibleError, ProblemError
 from planner.optimum import solve_many
 from planner.problem import Problem, Teacher
 from tests.analysis import brute
+from tests.examples import examples
 
 ANY = 1e21  # the budget of a template is replaced
 
@@ -151,7 +152,7 @@ def test_several_students_are_each_as_alone(usual: list[Comparison]) -> None:
         assert len(one.crossovers) == len(other.crossovers)
 
 
-@settings(max_examples=15)
+@examples(15)
 @given(
     size=st.floats(2e8, 2e10),
     budget=st.floats(19.5, 24.0),

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.analysis.evaluate import Evaluation, evaluate, from_document
@@ -15,6 +15,7 @@ from planner.errors import ProblemError
 from planner.problem import Problem, Teacher
 from planner.solve import optimum, solve
 from tests.analysis import brute
+from tests.examples import examples
 
 STUDENT = Problem(1.0, 1e9)
 BIG = Teacher(size=7e9, tokens=20e9)
@@ -78,7 +79,7 @@ def test_moves_agree_with_a_scan_of_one_variable(poor: Evaluation) -> None:
     assert kept.student.tokens == pytest.approx(40e9, rel=1e-6)
 
 
-@settings(max_examples=15)
+@examples(15)
 @given(
     tokens=st.floats(5e9, 3e11),
     teacher=st.floats(3e8, 2e10),

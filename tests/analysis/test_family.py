@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from coefficients import load
@@ -19,6 +19,7 @@ from planner.optimise.starts import reach_range
 from planner.problem import Bounds, Problem, Teacher
 from planner.scenarios import SCENARIOS
 from planner.solve import optimum
+from tests.examples import examples
 from tests.oracles import scip_family
 
 LAW = load("busbridge2025")
@@ -92,7 +93,7 @@ def test_scip_agrees_on_two_students(
     assert plan.objective == pytest.approx(incumbent, abs=1e-4)
 
 
-@settings(max_examples=8)
+@examples(8)
 @given(
     sizes=st.lists(st.floats(1e8, 1e10), min_size=2, max_size=4, unique=True),
     weights=st.lists(st.floats(0.2, 5.0), min_size=4, max_size=4),

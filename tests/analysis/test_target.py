@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.analysis.target import (
@@ -22,6 +22,7 @@ from planner.problem import Problem, Teacher
 from planner.scenarios import SCENARIOS
 from planner.solve import optimum
 from tests.analysis import brute
+from tests.examples import examples
 
 STUDENT = Problem(1.0, 1e9)
 
@@ -63,7 +64,7 @@ def test_budgets_agree_with_brute_force() -> None:
         assert brute.best_loss(replace(problem, budget=budget * 0.99)) > 2.2
 
 
-@settings(max_examples=12)
+@examples(12)
 @given(
     size=st.floats(2e8, 2e10),
     above=st.floats(0.02, 0.8),
