@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import lsq_linear
 
@@ -16,6 +16,7 @@ from planner.fit import FORMS, Task, fit
 from planner.fit.objective import huber
 from planner.fit.rows import Rows
 from planner.fit.solver import minimise
+from tests.examples import examples
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def problem(seed: int, size: int) -> tuple[Linear, Array, Array]:
     return model, observed, random.uniform(size=(4, size)).round()  # starts in the box's corners
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.integers(0, 10**6), st.integers(2, 7))
 def test_least_squares_in_a_box_agree_with_scipy(seed: int, size: int) -> None:
     """From corners, where most bounds are active and pushed against by the others."""
@@ -57,7 +58,7 @@ def test_least_squares_in_a_box_agree_with_scipy(seed: int, size: int) -> None:
     np.testing.assert_allclose(found.objective, best.cost, rtol=1e-8, atol=1e-12)
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(st.integers(0, 10**6), st.integers(2, 6))
 def test_robust_fits_in_a_box_are_optimal(seed: int, size: int) -> None:
     """A convex objective is least where no derivative points into the box."""

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coefficients import CoefficientSet, draws
-from planner.errors import require
 from planner.problem import Problem
 from planner.results import ALONE, WITH_OTHERS
 from planner.sensitivity import RELATIVE
@@ -101,7 +100,8 @@ def _with_others(
 
 def _scores(values: Array) -> Array:
     """Normal scores of the ranks, ties sharing theirs."""
-    stats = require("scipy.stats", extra="fit")
+    from scipy import stats
+
     return np.asarray(stats.norm.ppf((stats.rankdata(values) - 0.5) / values.size))
 
 
@@ -115,7 +115,9 @@ def _at_the_ends(scores: Array, column: Array) -> tuple[float, float]:
     """Geometric means given the coefficient at both ends of its interval."""
     if not np.isfinite(column).all():
         return np.nan, np.nan
-    end = float(require("scipy.stats", extra="fit").norm.ppf(0.5 + 0.5 * LEVEL))
+    from scipy.special import ndtri
+
+    end = float(ndtri(0.5 + 0.5 * LEVEL))
     low, high = np.exp(_means(scores, np.log(column), np.array([-end, end])))
     return float(low), float(high)
 
