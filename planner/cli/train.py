@@ -58,7 +58,7 @@ model_options = _options(
 
 data_options = _options(
     click.option("--corpus", metavar="NAME|PATH", help="sotu, a file or directory, or hub:NAME."),
-    click.option("--tokenizer", metavar="PATH|NAME", help="A tokenizer; else one is trained."),
+    click.option("--tokenizer", metavar="PATH|hub:NAME", help="A tokenizer; else one is trained."),
     click.option("--vocabulary", type=int, help="Entries of the tokenizer that is trained."),
     click.option("--field", help="Column that holds the text; text unless given."),
     click.option("--max-documents", type=int, help="Read at most this many documents."),
@@ -93,7 +93,9 @@ machine_options = _options(
 @click.option("--recipe", type=click.Path(), metavar="FILE", help="Sizes and tokens from a recipe.")
 @click.option("--tokens", metavar="D", help="Tokens to train on.")
 @model_options
-@click.option("--teacher", metavar="PATH|NAME", help="A run's folder, or a model for transformers.")
+@click.option(
+    "--teacher", metavar="PATH|hub:NAME", help="A run's folder, a model's folder, or hub:NAME."
+)
 @click.option("--logits", type=click.Path(), help="Stored teacher logits; made if absent.")
 @click.option("--mixing", type=float, help="lambda: share of the loss that is the teacher's.")
 @click.option("--temperature", type=float, help="tau of both distributions.")
@@ -154,18 +156,14 @@ def summary(record: RunRecord, output: Path) -> str:
         f"tokens           {units.format_count(record.tokens)}, {record.epochs:.2f} epochs",
         f"FLOPs            {units.format_flops(bill.law + bill.teacher_law)} by the law's "
         f"convention, {units.format_flops(bill.exact + bill.teacher_exact)} counted",
-        f"speed            {record.tokens_per_second:,.0f} tokens/s, "
-        + (
-            f"MFU {record.mfu:.1%}"
-            if record.mfu is not None
-            else "MFU n/a (peak unknown: give it with --peak)"
-        ),
+        f"speed            {record.tokens_per_second:,.0f} tokens/s, " + record.mfu_text,
         f"calibration      ECE {measures['ece']:.4f} against the data",
     ]
     if record.teacher is not None:
         lines.append(f"teacher          {record.teacher['name']}, KL {measures['kl']:.4f} nats")
         if record.teacher["kept_mass"] is not None:
             lines.append(f"stored logits    keep {record.teacher['kept_mass']:.2%} of the mass")
+    lines += [f"warning          {warning}" for warning in record.warnings]
     return "\n".join([*lines, f"run              {output}"])
 
 
@@ -260,7 +258,7 @@ def _objective(role: str, given: dict[str, Any]) -> Objective | None:
     if role != "student":
         return None
     if given["teacher"] is None:
-        raise PlannerError("a student needs a --teacher: a run's folder, or a model's name or path")
+        raise PlannerError("a student needs a --teacher: a run's or a model's folder, or hub:NAME")
     names = ("mixing", "temperature", "top_k", "top_p", "tail")
     chosen = _set({name: given[name] for name in names})
     return Objective(direction="reverse" if given["reverse_kl"] else "forward", **chosen)

@@ -135,6 +135,8 @@ class RunRecord:
     environment: dict[str, Any]
     dataset: str
     teacher: dict[str, Any] | None = None
+    mfu_text: str = "MFU n/a"
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def cross_entropy(self) -> float:

@@ -29,9 +29,9 @@ from planner.trainer.checks import check_batch, check_data, claim, held_by
 from planner.trainer.clock import Clock
 from planner.trainer.data import Dataset, Sampler, prepare
 from planner.trainer.engine import Engine, Machine, open_engine
-from planner.trainer.files import StorageError, storage, write_json
+from planner.trainer.files import StorageError, exclusive, storage, write_json
 from planner.trainer.fused import FusedLoss, make_loss
-from planner.trainer.hardware import Peak, peak_of, utilisation
+from planner.trainer.hardware import Peak, describe, peak_of, utilisation
 from planner.trainer.logits import StoredLogits, key_of
 from planner.trainer.loss import TERMS, LinearLoss, Signal
 from planner.trainer.model import Decoder, build
@@ -65,6 +65,9 @@ def train(
         if finished is not None:
             return finished
         engine = closing.enter_context(open_engine(machine))
+        if engine.main:  # of all processes of a run: they share its folder
+            with storage("the run", out_dir):
+                closing.enter_context(exclusive(out_dir / ".lock", wait=False))
         run = _Run.begin(spec, out_dir, engine, cache, progress, sinks)
         result = run.finish()
         engine.wait()
@@ -89,6 +92,7 @@ class _Run:
     progress: record.Progress
     sinks: Sequence[record.Sink]
     microbatch: int
+    watch: record.Watch
     step: int = 0
     seconds: float = 0.0
 
@@ -144,6 +148,7 @@ class _Run:
                 engine,
                 *(teacher.held() if teacher and stored is None else ()),
             ),
+            record.Watch(spec.model.vocabulary),
         )
         run.open()
         return run
@@ -259,24 +264,31 @@ class _Run:
     def _report(self, pending: list[tuple[int, Tensor, Tensor]], clock: Clock) -> None:
         """Write the steps since the last report; reading them waits for the device."""
         lines = [self._line(*entry) for entry in pending]
+        clock.report()
+        if self.engine.main:
+            self.log.write(lines)  # before anything is refused: they say how it came to that
         for line in lines:
             if not np.isfinite(line["loss"]):
                 raise PlannerError(
-                    f"the loss became {line['loss']} at step {line['step']}; lower "
-                    "--learning-rate and start again in another directory"
+                    f"the loss became {line['loss']} at step {line['step']}; "
+                    f"{self.log.path} holds the steps before it. Lower --learning-rate and start "
+                    "again in another directory"
                 )
-        clock.report()
         if not self.engine.main:
             return
-        self.log.write(lines)
+        for line in lines:
+            found = self.watch.see(line["step"], line["cross_entropy"])
+            if found is not None:
+                self.log.write([{"event": "warning", "step": line["step"], "text": found}])
         for sink in self.sinks:
             for line in lines:
                 values = {k: v for k, v in line.items() if isinstance(v, float)}
                 sink.log(line["step"], values)
         speed = clock.steps_per_second * self.spec.tokens_per_step
-        mfu = self._mfu(speed)[0]
-        share = "MFU n/a" if mfu is None else f"MFU {mfu:.1%}"
+        share = describe(self._mfu(speed)[0], self.peak).partition(" (")[0]
         status = f"loss {lines[-1]['loss']:.4f}, {speed:,.0f} tokens/s, {share}"
+        if self.watch.found is not None:
+            status += ", diverging"
         self.progress(self.step, self.spec.steps, status)
 
     def _line(self, step: int, sums: Tensor, norm: Tensor) -> dict[str, Any]:
@@ -366,4 +378,6 @@ class _Run:
             environment=record.environment(self.engine) | {"microbatch": self.microbatch},
             dataset=self.dataset.split(spec.split).hash,
             teacher=about,
+            mfu_text=describe(mfu, self.peak),
+            warnings=[self.watch.found] if self.watch.found else [],
         )
