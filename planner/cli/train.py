@@ -99,8 +99,14 @@ machine_options = _options(
 @click.option("--logits", type=click.Path(), help="Stored teacher logits; made if absent.")
 @click.option("--mixing", type=float, help="lambda: share of the loss that is the teacher's.")
 @click.option("--temperature", type=float, help="tau of both distributions.")
-@click.option("--reverse-kl", is_flag=True, help="Reverse instead of forward KL.")
+@click.option(
+    "--divergence", type=click.Choice(["forward", "reverse", "jsd"]), help="KL, or its kin."
+)
+@click.option("--reverse-kl", "divergence", flag_value="reverse", help="--divergence reverse.")
+@click.option("--beta", type=float, help="Share of the teacher in the middle of jsd; 0.5.")
+@click.option("--hidden", type=float, help="Weight of a loss between last hidden states.")
 @click.option("--top-k", type=int, help="Keep the teacher's k likeliest tokens.")
+@click.option("--samples", type=int, metavar="K", help="Store K tokens drawn without bias.")
 @click.option("--top-p", type=float, help="Keep the teacher's likeliest tokens of this mass.")
 @click.option("--tail", type=click.Choice(["renormalise", "bucket"]), help="The cut-off rest.")
 @data_options
@@ -131,7 +137,7 @@ def command(
     spec = _spec(role, given)
     main = _is_main()
     if spec.logits is not None:
-        _store(spec, machine, cache, quiet=quiet or not main)
+        _store(spec, machine, cache, given["samples"], quiet=quiet or not main)
     from planner.trainer.record import progress_bar, silent
     from planner.trainer.train import train
 
@@ -160,9 +166,9 @@ def summary(record: RunRecord, output: Path) -> str:
         f"calibration      ECE {measures['ece']:.4f} against the data",
     ]
     if record.teacher is not None:
-        lines.append(f"teacher          {record.teacher['name']}, KL {measures['kl']:.4f} nats")
-        if record.teacher["kept_mass"] is not None:
-            lines.append(f"stored logits    keep {record.teacher['kept_mass']:.2%} of the mass")
+        kl = "" if measures["kl"] is None else f", KL {measures['kl']:.4f} nats"
+        lines.append(f"teacher          {record.teacher['name']}{kl}")
+        lines.append(f"its tokens       hold {record.teacher['kept_mass']:.2%} of the mass")
     lines += [f"warning          {warning}" for warning in record.warnings]
     return "\n".join([*lines, f"run              {output}"])
 
@@ -259,25 +265,37 @@ def _objective(role: str, given: dict[str, Any]) -> Objective | None:
         return None
     if given["teacher"] is None:
         raise PlannerError("a student needs a --teacher: a run's or a model's folder, or hub:NAME")
-    names = ("mixing", "temperature", "top_k", "top_p", "tail")
+    if given["samples"] is not None and (given["logits"] is None or given["top_k"] is not None):
+        raise PlannerError("--samples says what --logits stores, instead of --top-k")
+    names = ("mixing", "temperature", "top_k", "top_p", "tail", "beta", "hidden")
     chosen = _set({name: given[name] for name in names})
-    return Objective(direction="reverse" if given["reverse_kl"] else "forward", **chosen)
+    return Objective(direction=given["divergence"] or "forward", **chosen)
 
 
-def _store(spec: RunSpec, machine: Machine, cache: Path | None, *, quiet: bool) -> None:
-    """Write the teacher's logits, or what is missing of them, before the student asks."""
-    from planner.trainer.logits import MANIFEST, store_logits
+def _store(
+    spec: RunSpec, machine: Machine, cache: Path | None, samples: int | None, *, quiet: bool
+) -> None:
+    """Write the teacher's logits for the sequences of a run, or what is missing of them."""
+    from planner.trainer.logits import MANIFEST, Manifest, store_logits
     from planner.trainer.record import progress_bar
 
     assert spec.logits is not None
     assert spec.teacher is not None
     assert spec.objective is not None
-    directory, top_k = Path(spec.logits), spec.objective.top_k
-    if top_k is None:
-        if (directory / MANIFEST).exists():
-            return
-        raise PlannerError("to store logits, say how many tokens of each position: --top-k 128")
-    more = {"context": spec.model.context, "top_k": top_k, "split": spec.split, "machine": machine}
+    directory, entries = Path(spec.logits), samples or spec.objective.top_k
+    scheme = "sampled" if samples else "top-k"
+    if entries is None:
+        if not (directory / MANIFEST).exists():
+            raise PlannerError(
+                "to store logits, say how many tokens of each position: --samples 12, or "
+                "--top-k 128"
+            )
+        held = Manifest.read(directory)
+        scheme, entries = held.scheme, held.entries
+    more = {
+        "context": spec.model.context, "entries": entries, "scheme": scheme, "split": spec.split,
+        "steps": (spec.steps, spec.hyper.batch, spec.seed), "machine": machine,
+    }  # fmt: skip
     if quiet:
         store_logits(spec.teacher, spec.data, directory, cache=cache, **more)  # type: ignore[arg-type]
         return

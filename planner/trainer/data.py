@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
 from itertools import islice
@@ -29,6 +28,7 @@ from planner.trainer.files import (
     exclusive,
     read_json,
     storage,
+    undamaged,
     verify,
     write_directory,
     write_file,
@@ -206,22 +206,17 @@ class Sampler:
         ]
         return np.concatenate(found).astype(np.int64)
 
+    def needed(self, steps: int) -> NDArray[np.int64]:
+        """The sequences of the first `steps` updates, sorted, each once."""
+        places = steps * self.batch
+        if places >= self.windows:
+            return np.arange(self.windows)
+        return np.sort(_permutation(self.windows, self.seed, 0)[:places])
+
 
 @lru_cache(maxsize=2)
 def _permutation(windows: int, seed: int, epoch: int) -> NDArray[np.int64]:
     return np.random.default_rng((seed, epoch)).permutation(windows)
-
-
-@contextmanager
-def undamaged(what: str, path: Path, remedy: str) -> Iterator[None]:
-    """Turn what goes wrong in using well-formed JSON of another shape into a sentence."""
-    try:
-        yield
-    except PlannerError:
-        raise
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
-        reason = f"lacks {error}" if isinstance(error, KeyError) else str(error)
-        raise StorageError(f"the {what} at {path} is damaged ({reason}); {remedy}") from error
 
 
 def digest(value: object) -> str:

@@ -102,6 +102,18 @@ def write_directory(path: Path, fill: Callable[[Path], None]) -> None:
 
 
 @contextmanager
+def undamaged(what: str, path: Path, remedy: str) -> Iterator[None]:
+    """Turn what goes wrong in using well-formed JSON of another shape into a sentence."""
+    try:
+        yield
+    except PlannerError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        reason = f"lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise StorageError(f"the {what} at {path} is damaged ({reason}); {remedy}") from error
+
+
+@contextmanager
 def exclusive(lock: Path, *, wait: bool = True) -> Iterator[None]:
     """Only one process at a time holds `lock`; the system lets go of it when a process dies.
 

@@ -32,11 +32,11 @@ from planner.trainer.engine import Engine, Machine, open_engine
 from planner.trainer.files import StorageError, exclusive, storage, write_json
 from planner.trainer.fused import FusedLoss, make_loss
 from planner.trainer.hardware import Peak, describe, peak_of, utilisation
-from planner.trainer.logits import StoredLogits, key_of
-from planner.trainer.loss import TERMS, LinearLoss, Signal
+from planner.trainer.logits import LEAST_MASS, StoredLogits, key_of
+from planner.trainer.loss import TERMS, LinearLoss, Objective, Signal
 from planner.trainer.model import Decoder, build
 from planner.trainer.optim import make_optimizer, set_rate
-from planner.trainer.spec import FlopBill, RunRecord, RunSpec, read_record
+from planner.trainer.spec import FlopBill, RunRecord, RunSpec, check_stored, read_record
 from planner.trainer.teachers import Teacher, decoder_logits, load_teacher
 
 SETTLING_STEPS = 10  # left out of timings: compilation, caches, allocator
@@ -124,6 +124,8 @@ class _Run:
         if spec.logits is not None and teacher is not None:
             key = key_of(teacher.hash, dataset, split, spec.model.context)
             stored = StoredLogits(Path(spec.logits), key)
+            check_stored(spec.objective, stored.manifest.scheme)
+            stored.require(Sampler(windows, spec.hyper.batch, spec.seed).needed(spec.steps))
         decoder = build(spec.model, spec.seed, engine.dtype)
         model = engine.place(decoder)
         run = cls(
@@ -352,13 +354,15 @@ class _Run:
         speed = clock.steps_per_second * spec.tokens_per_step
         mfu, mfu_dense = self._mfu(speed)
         last = [line for line in record.read_log(self.log.path) if line["event"] == "step"][-10:]
+        kept = float(np.mean([line["kept_mass"] for line in last])) if spec.objective else None
         about = None
         if self.teacher:
             about = {
                 "name": self.teacher.name,
                 "hash": self.teacher.hash,
                 "parameters": self.teacher.parameters,
-                "kept_mass": self.stored.kept_mass if self.stored else None,
+                "kept_mass": kept,
+                "stored": self.stored.manifest.scheme if self.stored else None,
             }
         return RunRecord(
             spec=spec,
@@ -379,5 +383,24 @@ class _Run:
             dataset=self.dataset.split(spec.split).hash,
             teacher=about,
             mfu_text=describe(mfu, self.peak),
-            warnings=[self.watch.found] if self.watch.found else [],
+            warnings=[
+                found for found in (self.watch.found, _cut_off(spec.objective, kept)) if found
+            ],
         )
+
+
+def _cut_off(objective: Objective | None, kept: float | None) -> str | None:
+    """A warning for a student whose teacher lost much of its mass, and none of its tail's."""
+    if objective is None or kept is None or kept >= LEAST_MASS or not objective.mixing:
+        return None
+    if objective.tail == "bucket":
+        return (
+            f"the teacher's tokens hold {kept:.1%} of its mass and the rest is matched as one "
+            "outcome: less is learned than from all of it; use --samples, a larger --top-k, or "
+            "the whole teacher"
+        )
+    return (
+        f"the teacher's tokens hold {kept:.1%} of its mass, and the student learns a distribution "
+        "without the rest, which held-out text is full of; use --samples, --tail bucket, a larger "
+        "--top-k, or the whole teacher"
+    )

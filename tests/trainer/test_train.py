@@ -243,7 +243,7 @@ from planner.trainer.train import train
 torch.set_num_threads(1)
 spec, out, cache = RunSpec.from_dict(json.loads(sys.argv[1])), Path(sys.argv[2]), Path(sys.argv[3])
 machine = Machine(device="cpu")
-store_logits(spec.teacher, spec.data, Path(spec.logits), context=spec.model.context, top_k=8,
+store_logits(spec.teacher, spec.data, Path(spec.logits), context=spec.model.context, entries=8,
              machine=machine, cache=cache)
 train(spec, out, machine, cache=cache)
 """
