@@ -18,7 +18,6 @@ COMMANDS: dict[str, str] = {
     "train": "planner.cli.train:command",
     "measure-teacher": "planner.cli.measure_teacher:command",
     "benchmark": "planner.cli.benchmark:command",
-    "capacity-gap": "planner.cli.capacity_gap:command",
     "coefficients": "planner.cli.coefficients:coefficients",
     "schema": "planner.cli.schema:schema",
     "serve": "planner.cli.serve:serve",

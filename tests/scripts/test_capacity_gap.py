@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
-import torch
+from click.testing import CliRunner
 
 from planner.errors import PlannerError
-from planner.trainer.capacity_gap import Kernel, Mapping
+
+torch = pytest.importorskip("torch", reason="the mapping problem needs the extra `trainer`")
+
+SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "capacity_gap.py"
+SPEC = importlib.util.spec_from_file_location("capacity_gap", SCRIPT)
+assert SPEC is not None
+assert SPEC.loader is not None
+script = importlib.util.module_from_spec(SPEC)
+sys.modules["capacity_gap"] = script
+SPEC.loader.exec_module(script)
+Kernel, Mapping = script.Kernel, script.Mapping
 
 KERNEL = Kernel(functions=24, teacher_norm=1.6, student_norm=1.3)
 
@@ -90,3 +105,24 @@ def test_samples_and_curve_of_the_mapping_problem() -> None:
     assert student[1] < student[0]
     again = problem.curve(32, [(8, None)])
     assert again[0][0] == teacher[0]
+
+
+def run(*words: object) -> str:
+    found = CliRunner().invoke(script.command, [str(w) for w in words], catch_exceptions=False)
+    assert found.exit_code == 0, found.output
+    return found.stdout
+
+
+def test_the_script(tmp_path: Path) -> None:
+    """Both problems as tables, JSON and pictures."""
+    picture = tmp_path / "gap.svg"
+    text = run("kernel", "--student", "200", "--plot", picture)
+    (best,) = (line for line in text.splitlines() if "best student" in line)
+    assert best.split()[0] == "200"
+    assert "<svg" in picture.read_text()
+    words = ["mapping", "--effort", "0.01", "--length", "4", "--student", "8", "--json"]
+    for vary in ("size", "data"):
+        found = json.loads(run(*words, "--teachers", "8,64", "--vary", vary, "--quiet"))
+        assert len(found["student"]) == 2
+    with pytest.raises(PlannerError, match="not a list"):
+        run("kernel", "--teachers", "few")

@@ -1,20 +1,26 @@
-"""The capacity gap in miniature: a student that gets worse as its teacher gets better.
+"""The capacity gap in miniature: students that get worse as their teachers get better.
+
+    python scripts/capacity_gap.py kernel --plot gap.svg
+    python scripts/capacity_gap.py mapping --effort 0.1
 
 Busbridge et al. 2025, App. C: kernel regression in closed form, and multilayer perceptrons on a
-mapping problem. Neither has anything to do with language; both bend the same way.
+mapping problem. Neither has anything to do with language; both show the same U-shaped curve.
 """
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import cos, pi
 from typing import TYPE_CHECKING
 
+import click
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.errors import PlannerError
+from planner.errors import PlannerError, require
 
 if TYPE_CHECKING:
     import torch
@@ -188,3 +194,147 @@ def _one_cycle(steps: int) -> Callable[[int], float]:
         return (1 + cos(pi * (step - warmup) / max(1, steps - warmup))) / 2
 
     return scale
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Errors of teachers and of the students they teach, over one property of the teachers."""
+
+    title: str
+    axis: str
+    measure: str
+    x: list[float]
+    teacher: list[float]
+    student: list[float]
+
+    @property
+    def best(self) -> int:
+        """Which teacher makes the best student."""
+        return min(range(len(self.x)), key=self.student.__getitem__)
+
+
+@click.command()
+@click.argument("problem", type=click.Choice(["kernel", "mapping"]))
+@click.option("--student", type=int, help="Functions (kernel: 100) or width (mapping: 32).")
+@click.option("--teachers", metavar="LIST", help="Teachers to try, as in 8,16,32,64.")
+@click.option("--vary", type=click.Choice(["size", "data"]), default="size", show_default=True,
+              help="What makes the mapping's teachers better.")  # fmt: skip
+@click.option("--teacher-width", default=128, show_default=True, help="With --vary data.")
+@click.option("--length", type=int, help="Symbols of the mapping problem.")
+@click.option("--effort", default=1.0, show_default=True, help="Times the paper's samples.")
+@click.option("--threads", default=1, show_default=True, help="CPU threads; small nets want one.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--plot", metavar="FILE", help="Draw the curve.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@click.option("--quiet", is_flag=True, help="No progress bar.")
+def command(
+    problem: str,
+    student: int | None,
+    teachers: str | None,
+    vary: str,
+    teacher_width: int,
+    length: int | None,
+    effort: float,
+    threads: int,
+    seed: int,
+    plot: str | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Compute a student's error over ever better teachers, a U-shaped curve.
+
+    kernel: regression on basis functions in closed form, at once. mapping: small perceptrons on a
+    symbol-matching problem, some minutes.
+    """
+    tried = _numbers(teachers)
+    if problem == "kernel":
+        curve = _kernel(student or 100, tried, seed)
+    else:
+        curve = _mapping(
+            student or 32, tried, vary, teacher_width, length, effort, threads, seed, quiet
+        )
+    print(json.dumps(vars(curve), indent=2) if as_json else _table(curve))
+    if plot is not None:
+        _draw(curve, plot)
+
+
+def _kernel(student: int, teachers: list[int] | None, seed: int) -> Curve:
+    problem = Kernel(seed=seed)
+    counts = np.array(teachers or range(1, problem.functions + 1))
+    errors = problem.errors(student, counts)
+    title = f"Kernel regression, a student of {student} functions"
+    return Curve(title, "Functions of the teacher", "Error", counts.tolist(), *map(list, errors))
+
+
+def _mapping(
+    student: int,
+    teachers: list[int] | None,
+    vary: str,
+    width: int,
+    length: int | None,
+    effort: float,
+    threads: int,
+    seed: int,
+    quiet: bool,
+) -> Curve:
+    from planner.trainer.record import progress_bar, silent
+
+    require("torch", extra="trainer").set_num_threads(threads)
+    problem = Mapping(**({"length": length} if length else {}), effort=effort, seed=seed)
+    if vary == "size":
+        x = teachers or [4, 8, 16, 32, 64, 128, 256]
+        cases: list[tuple[int, int | None]] = [(each, None) for each in x]
+    else:
+        x = teachers or [problem.batch * 125 * 2**n for n in range(7)]
+        cases = [(width, each) for each in x]
+    if quiet:
+        errors = problem.curve(student, cases, lambda done, total: silent(done, total, ""))
+    else:
+        with progress_bar("teachers") as bar:
+            errors = problem.curve(student, cases, lambda done, total: bar(done, total, ""))
+    axis = "Width of the teacher" if vary == "size" else "Samples of the teacher"
+    title = f"Mapping problem, a student of width {student}"
+    return Curve(title, axis, "Cross-entropy, nats", [float(v) for v in x], *map(list, errors))
+
+
+def _numbers(text: str | None) -> list[int] | None:
+    if text is None:
+        return None
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise PlannerError(f"--teachers '{text}' is not a list like 8,16,32") from error
+    if min(numbers) < 1:
+        raise PlannerError(f"--teachers '{text}' holds a number below 1")
+    return numbers
+
+
+def _table(curve: Curve) -> str:
+    step = max(1, len(curve.x) // 20)
+    shown = sorted({*range(0, len(curve.x), step), curve.best, len(curve.x) - 1})
+    lines = [f"{curve.title} ({curve.measure.lower()})", f"{curve.axis:>26}    teacher    student"]
+    for i in shown:
+        mark = "  best student" if i == curve.best else ""
+        lines.append(
+            f"{curve.x[i]:>26,.0f} {curve.teacher[i]:>10.4f} {curve.student[i]:>10.4f}{mark}"
+        )
+    return "\n".join(lines)
+
+
+def _draw(curve: Curve, path: str) -> None:
+    pyplot = require("matplotlib.pyplot", extra="plot")
+    figure, axes = pyplot.subplots(layout="constrained")
+    for name, values in (("teacher", curve.teacher), ("student", curve.student)):
+        axes.plot(curve.x, values, label=name)
+    axes.plot([curve.x[curve.best]], [curve.student[curve.best]], "o", label="best student")
+    axes.set(xscale="log", xlabel=curve.axis, ylabel=curve.measure, title=curve.title)
+    axes.legend()
+    figure.savefig(path)
+    pyplot.close(figure)
+
+
+if __name__ == "__main__":
+    try:
+        command()
+    except PlannerError as error:
+        sys.exit(f"error: {error}")
