@@ -16,6 +16,7 @@ import tomli
 from coefficients.domain import Domain, Range
 from coefficients.errors import CoefficientError
 from coefficients.model import CoefficientSet, Source
+from coefficients.quality import Quality
 from coefficients.scatter import Scatter
 from laws import SUPERVISED_LAWS, DistillationLaw, Family, ForwardFlops, SupervisedForm
 from laws.flops import transformer, two_n
@@ -23,13 +24,26 @@ from laws.flops import transformer, two_n
 DEFAULT = "busbridge2025"
 
 _TABLES = (
-    "name", "supervised", "distillation", "domain", "flops", "source", "draws",
+    "name", "supervised", "distillation", "domain", "flops", "source", "quality", "draws",
     "draws_sha256", "second_opinion", "scatter",
 )  # fmt: skip
 _SOURCE_KEYS = tuple(f.name for f in fields(Source))
 _TRANSFORMER_KEYS = (
     "context", "vocabulary", "aspect_ratio", "ffn_ratio", "ffn_matrices", "kv_group",
 )  # fmt: skip
+_WHOLE, _REAL = (int, "a whole number"), (float, "a number")
+_QUALITY: dict[str, tuple[type, str]] = {
+    "converged": (bool, "true or false"),
+    "mean_absolute_relative_error": _REAL,
+    "worst_relative_error": _REAL,
+    "runs": _WHOLE,
+    "coefficients_fitted": _WHOLE,
+    "undetermined": (list, "a list of texts"),
+    "resamples": _WHOLE,
+    "resampled_by": (str, "text"),
+    "resample_groups": _WHOLE,
+    "resamples_converged": _REAL,
+}
 _MAY_BE_ZERO = {"E", "c0"}
 _WIDEST = 10.0  # no run is off by a factor of e^10
 
@@ -105,6 +119,7 @@ def parse(
     domain = reader.domain(reader.table(document, "domain"))
     flops, family = reader.flops(reader.table(document, "flops"))
     source = reader.source(reader.table(document, "source"))
+    quality = reader.quality(reader.table(document, "quality"))
     scatter = reader.scatter(reader.table(document, "scatter"))
     draws = reader.draws(document.get("draws"), directory)
     stated = document.get("name", name)
@@ -124,6 +139,7 @@ def parse(
         architectures=family,
         domain=domain,
         source=source,
+        quality=quality,
         intervals=reader.intervals,
         draws_path=draws,
         draws_sha256=digest,
@@ -281,6 +297,25 @@ class _Reader:
                 self.problems.append(f"source.{key} = {value!r}: must be text")
         details = {k: v for k, v in table.items() if k not in known}
         return Source(**known, details=details)
+
+    def quality(self, table: Mapping[str, Any] | None) -> Quality:
+        if table is None:
+            return Quality()
+        self.unknown_keys(table, _QUALITY, "quality.")
+        found: dict[str, Any] = {}
+        for key, value in table.items():
+            if key not in _QUALITY:
+                continue
+            kind, words = _QUALITY[key]
+            if kind is float and isinstance(value, int) and not isinstance(value, bool):
+                value = float(value)
+            if type(value) is not kind or (
+                isinstance(value, list) and not all(isinstance(each, str) for each in value)
+            ):
+                self.problems.append(f"quality.{key} = {value!r}: must be {words}")
+            else:
+                found[key] = tuple(value) if isinstance(value, list) else value
+        return Quality(**found)
 
     def scatter(self, table: Mapping[str, Any] | None) -> Scatter | None:
         if table is None:

@@ -17,6 +17,9 @@ import numpy as np
 
 from laws._types import Array, Real
 
+TRAINING = 3.0
+"""Forward passes that training on a token costs: one forward, and a backward of twice its cost."""
+
 
 @dataclass(frozen=True)
 class ForwardFlops:
@@ -42,7 +45,7 @@ class ForwardFlops:
 
     def training(self, parameters: Real, tokens: Real) -> Array:
         """FLOPs to train N parameters on D tokens: forward plus a backward of twice its cost."""
-        return np.asarray(3.0 * self.per_token(parameters) * tokens)
+        return np.asarray(TRAINING * self.per_token(parameters) * tokens)
 
     def size(self, flops_per_token: Real) -> Array:
         """Parameters N with ``F(N) = flops_per_token`` (Newton on a convex increasing cubic)."""

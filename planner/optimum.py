@@ -28,7 +28,7 @@ from planner.optimise.starts import reach_range
 from planner.optimise.supervised import supervised_optima
 from planner.optimise.ties import charged_cost, cheapest_teachers
 from planner.plan import Certificate, Recipe
-from planner.problem import Problem
+from planner.problem import Problem, Teacher
 from planner.recipe import Row, binding_bounds, recipe_of
 from planner.rows import to_batches
 
@@ -164,7 +164,8 @@ def outside_reason(problem: Problem, coefficients: CoefficientSet) -> str:
     if not domain.known:
         return f"the coefficient set '{coefficients.name}' does not state one"
     size = domain.of("student_parameters")
-    if problem.student is not None and size and not size[0] <= problem.student <= size[1]:
+    given = {"student_parameters": problem.student}
+    if problem.student is not None and size and any(domain.outside(given).values()):
         return (
             f"a student of {units.format_count(problem.student)} parameters is outside the "
             f"measured sizes {units.format_count(size[0])} to {units.format_count(size[1])}"
@@ -183,7 +184,8 @@ class Many:
     """Answers as arrays of shape (problems,); inf and NaN where a problem is infeasible.
 
     Parameters are non-embedding, cross-entropies nats per token, flops what the budget pays.
-    `teacher` is the position of the chosen existing teacher, -1 where a new one is planned.
+    `teacher` is the position of the chosen existing teacher, -1 where a new one is planned; its
+    size and tokens are the given ones, NaN where they are not known.
     """
 
     student_parameters: NDArray[np.float64]
@@ -208,6 +210,26 @@ class Many:
         with np.errstate(invalid="ignore"):
             return self.cross_entropy - self.lower_bound
 
+    def inside(self, coefficients: CoefficientSet) -> NDArray[np.bool_]:
+        """Where a plan exists and leaves no measured range; all False without a known domain."""
+        quantities = coefficients.quantities(
+            self.student_parameters,
+            self.student_tokens,
+            self.teacher_cross_entropy,
+            self.teacher_parameters,
+            self.teacher_tokens,
+        )
+        return np.asarray(self.feasible & coefficients.domain.covers(quantities))
+
+    def with_teachers(self, teachers: Sequence[Sequence[Teacher]]) -> Many:
+        """The same with the sizes and tokens of the chosen ones among each problem's teachers."""
+        size, tokens = self.teacher_parameters.copy(), self.teacher_tokens.copy()
+        for i in np.flatnonzero((self.teacher >= 0) & self.feasible).tolist():
+            teacher = teachers[i][self.teacher[i]]
+            size[i] = np.nan if teacher.size is None else teacher.size
+            tokens[i] = np.nan if teacher.tokens is None else teacher.tokens
+        return replace(self, teacher_parameters=size, teacher_tokens=tokens)
+
 
 def solve_many(
     problems: Sequence[Problem],
@@ -226,7 +248,8 @@ def solve_many(
     baseline = None
     if any(problem.stay_in_domain for problem in problems):
         baseline, _ = to_batches([anywhere(problem) for problem in problems], chosen)
-    return solve_batch(batch, tolerance, np.asarray(counts, dtype=np.intp), polish, baseline)
+    found = solve_batch(batch, tolerance, np.asarray(counts, dtype=np.intp), polish, baseline)
+    return found.with_teachers([problem.teachers for problem in problems])
 
 
 def anywhere(problem: Problem) -> Problem:
@@ -243,6 +266,7 @@ def solve_batch(
 ) -> Many:
     """The same for a batch built by hand, `counts` rows (candidate teachers) per problem.
 
+    A batch does not know the sizes of existing teachers: `Many.with_teachers` fills them in.
     baseline: one row per problem for supervised training, where its bounds are not the plan's.
     """
     counts = np.ones(len(batch), dtype=np.intp) if counts is None else counts

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, replace
 
 from coefficients import CoefficientSet
+from laws._types import Real
 from planner import units
 from planner.plan import Baseline, Flops, Model, Recipe
 from planner.problem import Problem, Range, Teacher
@@ -160,25 +161,22 @@ def _at_edges(recipe: Recipe, problem: Problem, coefficients: CoefficientSet) ->
         measured = coefficients.domain.of(quantity)
         if value is None or measured is None or quantity in given:
             continue
-        ends = _at_bounds(quantity.replace("_", "-"), value, measured, EDGE)
+        ends = _at_bounds(quantity.replace("_", "-"), float(value), measured, EDGE)
         found += tuple(f"domain-{end}" for end in ends)
     return found
 
 
-def quantities(recipe: Recipe, coefficients: CoefficientSet) -> dict[str, float | None]:
+def quantities(recipe: Recipe, coefficients: CoefficientSet) -> dict[str, Real | None]:
     """Everything the domain of validity is about, as the recipe has it."""
     student, teacher = recipe.student, recipe.teacher
     assert student.parameters is not None and student.tokens is not None
-    supervised = float(coefficients.supervised.loss(student.parameters, student.tokens))
-    return {
-        "student_parameters": student.parameters,
-        "student_tokens": student.tokens,
-        "teacher_parameters": teacher.parameters,
-        "teacher_tokens": teacher.tokens,
-        "student_tokens_per_parameter": student.tokens_per_parameter,
-        "teacher_cross_entropy": teacher.cross_entropy,
-        "teacher_to_supervised": teacher.cross_entropy / supervised,
-    }
+    return coefficients.quantities(
+        student.parameters,
+        student.tokens,
+        teacher.cross_entropy,
+        teacher.parameters,
+        teacher.tokens,
+    )
 
 
 def _notes(recipe: Recipe, row: Row, problem: Problem, binding: tuple[str, ...]) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -80,11 +81,11 @@ def rows_of(problem: Problem, coefficients: CoefficientSet) -> list[dict[str, Re
 
     Under a batch of laws (draws) the estimated loss of a teacher is an array over draws.
     """
-    measured = _ranges(coefficients.domain if problem.stay_in_domain else None)
-    row = _row(problem, measured)
+    domain = coefficients.domain if problem.stay_in_domain else None
+    row = _row(problem, _ranges(domain))
     if not problem.teachers:
         return [row]
-    return [_with_teacher(row, teacher, coefficients, measured) for teacher in problem.teachers]
+    return [_with_teacher(row, teacher, coefficients, domain) for teacher in problem.teachers]
 
 
 def _row(problem: Problem, measured: dict[str, tuple[float, float]]) -> dict[str, Real]:
@@ -149,7 +150,7 @@ def _with_teacher(
     row: dict[str, Real],
     teacher: Teacher,
     coefficients: CoefficientSet,
-    measured: dict[str, tuple[float, float]],
+    domain: Domain | None,
 ) -> dict[str, Real]:
     flops = 0.0 if teacher.size is None else float(coefficients.flops.per_token(teacher.size))
     row = {
@@ -158,23 +159,16 @@ def _with_teacher(
         "teacher_flops": flops,
         "charge_pretraining": 0.0,  # it exists: its training is sunk
     }
-    for value, name in ((teacher.size, "teacher_parameters"), (teacher.tokens, "teacher_tokens")):
-        low, high = measured[name]
-        if value is not None and not low <= value <= high:
-            row["t_high"] = -math.inf  # not a teacher of this domain: no plan with it
+    known = {"teacher_parameters": teacher.size, "teacher_tokens": teacher.tokens}
+    if domain is not None and any(domain.outside(known).values()):
+        row["t_high"] = -math.inf  # not a teacher of this domain: no plan with it
     return row
-
-
-_QUANTITIES = (
-    "student_parameters", "student_tokens", "teacher_parameters", "teacher_tokens",
-    "student_tokens_per_parameter", "teacher_cross_entropy", "teacher_to_supervised",
-)  # fmt: skip
 
 
 def _ranges(domain: Domain | None) -> dict[str, tuple[float, float]]:
     if domain is None:
-        return dict.fromkeys(_QUANTITIES, _ANYWHERE)
-    return {name: domain.of(name) or _ANYWHERE for name in _QUANTITIES}
+        domain = Domain()
+    return {each.name: domain.of(each.name) or _ANYWHERE for each in fields(Domain)}
 
 
 def _within(wanted: tuple[float, float], measured: tuple[float, float]) -> tuple[float, float]:

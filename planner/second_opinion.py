@@ -80,7 +80,7 @@ def other_losses(plans: Many, coefficients: CoefficientSet) -> Array | None:
     law = require_distillation(other)
     with np.errstate(invalid="ignore"):
         planned = other.supervised.loss(plans.teacher_parameters, plans.teacher_tokens)
-        teacher = np.where(np.isnan(planned), plans.teacher_cross_entropy, planned)
+        teacher = np.where(plans.teacher >= 0, plans.teacher_cross_entropy, planned)
         found = law.loss(plans.student_parameters, plans.student_tokens, teacher)
     return np.where(plans.feasible, found, np.nan)
 

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from coefficients import CoefficientSet, load
 from planner import units
 from planner.analysis.charges import charges_to_compare
-from planner.analysis.inside import inside
 from planner.analysis.ratios import Ratios, at_equal_loss
 from planner.errors import InfeasibleError, ProblemError
 from planner.optimise.batch import Array
@@ -213,7 +212,7 @@ def _curve(
         plans=plans,
         difference=difference,
         sign=signs(difference, gap),
-        inside=inside(plans, coefficients),
+        inside=plans.inside(coefficients),
         problems=problems,
         coefficients=coefficients,
         crossovers=(),
@@ -359,7 +358,7 @@ def _refine(brackets: list[_Bracket], coefficients: CoefficientSet) -> None:
         middles = [
             replace(b.problem, budget=float(np.exp(0.5 * (b.low + b.high)))) for b in brackets
         ]
-        measured = inside(solve_many(middles, coefficients), coefficients)
+        measured = solve_many(middles, coefficients).inside(coefficients)
         for b, within in zip(brackets, measured, strict=True):
             b.inside = bool(within)
 

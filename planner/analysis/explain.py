@@ -6,19 +6,17 @@ the curve of the capacity gap itself is the law at the plan's own student and to
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from coefficients import CoefficientSet, load
-from planner.analysis.inside import inside
 from planner.optimise import Batch
 from planner.optimise.batch import Array
 from planner.optimum import Many, solve_batch
 from planner.plan import Plan
-from planner.problem import Problem
+from planner.problem import Problem, Teacher
 from planner.rows import require_distillation, to_batches
 from planner.solve import solve
 
@@ -156,18 +154,8 @@ def _gap_curve(plan: Plan, best_teacher: float, coefficients: CoefficientSet) ->
     t = np.union1d(np.geomspace(low, high, POINTS), [best_teacher, teacher.cross_entropy])
     law = require_distillation(coefficients)
     loss = np.asarray(law.loss(student.parameters, student.tokens, t))
-    measured = coefficients.domain.of("teacher_cross_entropy") or (-math.inf, math.inf)
-    ratio = coefficients.domain.of("teacher_to_supervised") or (-math.inf, math.inf)
-    within = (t >= max(measured[0], ratio[0] * alone)) & (t <= min(measured[1], ratio[1] * alone))
-    for name, value in (
-        ("student_parameters", student.parameters),
-        ("student_tokens", student.tokens),
-        ("student_tokens_per_parameter", student.tokens / student.parameters),
-    ):
-        known = coefficients.domain.of(name)
-        if known is not None and not known[0] <= value <= known[1]:
-            within = within & False
-    return Curve(t, loss, within & coefficients.domain.known)
+    quantities = coefficients.quantities(student.parameters, student.tokens, t)
+    return Curve(t, loss, coefficients.domain.covers(quantities))
 
 
 def _along_budget(
@@ -189,7 +177,10 @@ def _along_budget(
         t = np.union1d(floor + excess * np.geomspace(0.5, 1.6, POINTS), [teacher.cross_entropy])
         parts.append(Batch.broadcast(**{**vars(batch), "t_low": t, "t_high": t}))
     found = solve_batch(Batch.stack(parts), LOOSE, polish=False)
-    within = inside(found, coefficients)
+    if teacher.existing:
+        own = Teacher(teacher.parameters, teacher.tokens, teacher.cross_entropy)
+        found = found.with_teachers([(own,)] * shares.size)
+    within = found.inside(coefficients)
     cut = shares.size
     return (
         Curve(t, found.cross_entropy[cut:], within[cut:]),

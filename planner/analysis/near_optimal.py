@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from coefficients import CoefficientSet, load
 from laws import Architecture
-from planner.analysis.inside import stretches
 from planner.errors import QuantityError
 from planner.optimise import Batch, Optima, frontier
 from planner.optimise.batch import Array
@@ -394,3 +393,9 @@ def _cheapest_on(
     k = int(np.argmin(cost))
     row = Row(float(u[k]), float(s[k]), float(cheap.n[k]), float(cheap.d[k]))
     return float(cost[k]), row, k
+
+
+def stretches(where: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """First and last positions of every run of True."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], where, [False]]).astype(int)))
+    return [(int(start), int(stop) - 1) for start, stop in edges.reshape(-1, 2)]

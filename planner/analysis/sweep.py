@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -119,42 +119,8 @@ def solve_chunk(
     chosen = coefficients if coefficients is not None else load(grid.base.coefficients)
     problems = [grid.problem(index) for index in positions]
     found = solve_many(problems, chosen)
-    inside = in_domain(found, problems, chosen)
+    inside = found.inside(chosen)
     return [_row(problem, found, i, bool(inside[i])) for i, problem in enumerate(problems)]
-
-
-def in_domain(found: Many, problems: Sequence[Problem], coefficients: CoefficientSet) -> Any:
-    """Where every quantity of the plan lies in the domain of validity, as far as it is known."""
-    solved = found.feasible
-    size, tokens = (np.where(solved, getattr(found, f"student_{name}"), 1.0)
-                    for name in ("parameters", "tokens"))  # fmt: skip
-    supervised = coefficients.supervised.loss(size, tokens)
-    existing = np.array([bool(problem.teachers) for problem in problems])
-    known_size = np.array([_known(problem, "size") for problem in problems])
-    known_tokens = np.array([_known(problem, "tokens") for problem in problems])
-    quantities = {
-        "student_parameters": size,
-        "student_tokens": tokens,
-        "teacher_parameters": np.where(existing, known_size, found.teacher_parameters),
-        "teacher_tokens": np.where(existing, known_tokens, found.teacher_tokens),
-        "student_tokens_per_parameter": tokens / size,
-        "teacher_cross_entropy": found.teacher_cross_entropy,
-        "teacher_to_supervised": found.teacher_cross_entropy / supervised,
-    }
-    inside = solved.copy()
-    if not coefficients.domain.known:
-        return np.zeros_like(inside)
-    for name, value in quantities.items():
-        ends = coefficients.domain.of(name)
-        if ends is not None:
-            within = (value >= ends[0] * (1 - 1e-9)) & (value <= ends[1] * (1 + 1e-9))
-            inside &= within | np.isnan(value)
-    return inside
-
-
-def _known(problem: Problem, name: str) -> float:
-    value = getattr(problem.teachers[0], name) if problem.teachers else None
-    return math.nan if value is None else float(value)
 
 
 def _row(problem: Problem, found: Many, i: int, inside: bool) -> Row:
@@ -172,9 +138,6 @@ def _row(problem: Problem, found: Many, i: int, inside: bool) -> Row:
              "teacher_cross_entropy", "cross_entropy", "lower_bound", "gap",
              "supervised_cross_entropy", "flops")  # fmt: skip
     values = {name: float(getattr(found, name)[i]) for name in names}
-    if teacher is not None:
-        values["teacher_parameters"] = _known(problem, "size")
-        values["teacher_tokens"] = _known(problem, "tokens")
     if problem.student is not None and row["feasible"]:
         values["student_parameters"] = problem.student  # exp(log(x)) is not always x
     if not row["feasible"]:

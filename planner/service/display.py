@@ -86,15 +86,8 @@ OUTSIDE = ("outside-domain", "unknown-domain")
 
 def _measured(model: Model, coefficients: CoefficientSet) -> bool:
     """Whether a supervised model lies inside the measured sizes and tokens."""
-    sound = coefficients.domain.known
-    for value, quantity in (
-        (model.parameters, "student_parameters"),
-        (model.tokens, "student_tokens"),
-    ):
-        known = coefficients.domain.of(quantity)
-        if known is not None and value is not None:
-            sound &= known[0] * (1 - 1e-9) <= value <= known[1] * (1 + 1e-9)
-    return sound
+    baseline = {"student_parameters": model.parameters, "student_tokens": model.tokens}
+    return bool(coefficients.domain.covers(baseline))
 
 
 PETAFLOP_DAY = 1e15 * 86400.0

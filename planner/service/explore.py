@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coefficients import CoefficientSet
+from laws import Cost
 from planner.analysis.compare import Curve, compare
 from planner.optimise import Batch
 from planner.optimise.supervised import supervised_optima
@@ -84,19 +85,7 @@ def gap(
     fine = np.linspace(teachers[max(best - 1, 0)], teachers[min(best + 1, points - 1)], 201)
     fine_losses = law.loss(student, tokens, fine)
     lowest = int(np.argmin(fine_losses))
-    domain = coefficients.domain
-    measured = domain.of("teacher_cross_entropy")
-    ratio = domain.of("teacher_to_supervised")
-    if measured and ratio:
-        measured = (max(measured[0], ratio[0] * alone), min(measured[1], ratio[1] * alone))
-    for quantity, value in (
-        ("student_parameters", student),
-        ("student_tokens", tokens),
-        ("student_tokens_per_parameter", tokens / student),
-    ):
-        known = domain.of(quantity)
-        if known and not known[0] * (1 - 1e-9) <= value <= known[1] * (1 + 1e-9):
-            measured = None  # such a student was measured under no teacher
+    measured = coefficients.measured_teachers(student, tokens)
     return {
         "student_parameters": student,
         "student_tokens": tokens,
@@ -107,7 +96,7 @@ def gap(
             "teacher_cross_entropy": float(fine[lowest]),
             "cross_entropy": float(fine_losses[lowest]),
         },
-        "measured": list(measured) if measured and measured[0] < measured[1] else None,
+        "measured": list(measured) if measured and np.isfinite(measured[1]) else None,
     }
 
 
@@ -121,44 +110,12 @@ def budget_range(budget: float) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def inside(found: Many, problem: Problem, coefficients: CoefficientSet) -> Mask:
-    """Where a recipe lies inside every measured range of the set (judge.domain_warnings' rule)."""
-    with np.errstate(invalid="ignore"):  # infeasible rows hold NaN
-        return _inside(found, problem, coefficients)
-
-
-def _inside(found: Many, problem: Problem, coefficients: CoefficientSet) -> Mask:
-    sizes, tokens, _ = _teacher_arrays(found, problem, coefficients)
-    values = {
-        "student_parameters": found.student_parameters,
-        "student_tokens": found.student_tokens,
-        "teacher_parameters": sizes,
-        "teacher_tokens": tokens,
-        "student_tokens_per_parameter": found.student_tokens / found.student_parameters,
-        "teacher_cross_entropy": found.teacher_cross_entropy,
-        "teacher_to_supervised": found.teacher_cross_entropy
-        / coefficients.supervised.loss(found.student_parameters, found.student_tokens),
-    }
-    good = found.feasible.copy()
-    for quantity, value in values.items():
-        measured = coefficients.domain.of(quantity)
-        if measured is not None:
-            low, high = measured[0] * (1 - 1e-9), measured[1] * (1 + 1e-9)
-            good &= np.isnan(value) | ((value >= low) & (value <= high))
-    return good & coefficients.domain.known
-
-
 def supervised_inside(problem: Problem, coefficients: CoefficientSet, budgets: Array) -> Mask:
     """Where the supervised baseline lies inside the measured sizes and tokens."""
     rows = [replace(problem, budget=float(budget)) for budget in budgets]
     best = supervised_optima(Batch.stack([supervised_batch(row, coefficients) for row in rows]))
-    good = np.isfinite(best.loss) & coefficients.domain.known
-    for logs, quantity in ((best.u, "student_parameters"), (best.s, "student_tokens")):
-        measured = coefficients.domain.of(quantity)
-        if measured is not None:
-            value = np.exp(logs)
-            good &= (value >= measured[0] * (1 - 1e-9)) & (value <= measured[1] * (1 + 1e-9))
-    return good
+    baseline = {"student_parameters": np.exp(best.u), "student_tokens": np.exp(best.s)}
+    return np.asarray(np.isfinite(best.loss) & coefficients.domain.covers(baseline))
 
 
 @remember
@@ -193,7 +150,7 @@ def _method(
         "charge_pretraining": curve.charge_pretraining,
         "chosen": chosen,
         "cross_entropy": _list(plans.cross_entropy),
-        "inside": inside(plans, variant, coefficients).tolist(),
+        "inside": plans.inside(coefficients).tolist(),
         **_spending(plans, variant, coefficients),
         "student_parameters": _list(plans.student_parameters),
         "student_tokens": _list(plans.student_tokens),
@@ -239,7 +196,7 @@ def _wins(
         "budgets": _list(budgets),
         "students": _list(students),
         "difference": [_list(row) for row in difference],
-        "inside": inside(found, anchor, coefficients).reshape(shape).tolist(),
+        "inside": found.inside(coefficients).reshape(shape).tolist(),
         "tolerance": max(anchor.tolerance, MAP_TOLERANCE),
     }
 
@@ -247,40 +204,20 @@ def _wins(
 def _spending(part: Many, problem: Problem, coefficients: CoefficientSet) -> dict[str, Any]:
     """`shares`: each term of Eq. 9 over the total, as Flops.shares has it; `spent`: the total,
     which bounds may keep below the budget."""
-    forward = coefficients.flops.per_token
+    cost = Cost.of(
+        coefficients.flops,
+        part.student_parameters,
+        np.nan_to_num(part.teacher_parameters),  # one of unknown size is not charged
+        problem.charge_inference,
+        np.where(part.teacher >= 0, 0.0, problem.charge_pretraining),
+        problem.serving_tokens,
+    )
     with np.errstate(invalid="ignore"):
-        student = forward(part.student_parameters)
-        _, tokens, teacher = _teacher_arrays(part, problem, coefficients)
-        terms = {
-            "student_training": 3.0 * student * part.student_tokens,
-            "teacher_inference": problem.charge_inference * teacher * part.student_tokens,
-            "teacher_pretraining": np.where(
-                part.teacher >= 0, 0.0, 3.0 * problem.charge_pretraining * teacher * tokens
-            ),
-            "serving": student * problem.serving_tokens,
-        }
+        terms = vars(cost.terms(part.student_tokens, np.nan_to_num(part.teacher_tokens)))
         total = np.sum([np.nan_to_num(term) for term in terms.values()], axis=0)
         feasible = np.where(part.feasible, total, np.nan)
         shares = {name: _list(np.nan_to_num(term) / feasible) for name, term in terms.items()}
     return {"shares": shares, "spent": _list(feasible)}
-
-
-def _teacher_arrays(
-    part: Many, problem: Problem, coefficients: CoefficientSet
-) -> tuple[Array, Array, Array]:
-    """Sizes, tokens and forward FLOPs of every row's teacher, existing or planned."""
-    sizes, tokens = part.teacher_parameters.copy(), part.teacher_tokens.copy()
-    flops = coefficients.flops.per_token(sizes)
-    for position, teacher in enumerate(problem.teachers):
-        here = part.teacher == position
-        sizes[here] = np.nan if teacher.size is None else teacher.size
-        tokens[here] = np.nan if teacher.tokens is None else teacher.tokens
-        flops = np.where(
-            here,
-            0.0 if teacher.size is None else coefficients.flops.per_token(teacher.size),
-            flops,
-        )
-    return sizes, tokens, np.asarray(flops, dtype=float)
 
 
 def _list(values: Any) -> list[float | None]:
