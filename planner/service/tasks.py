@@ -5,28 +5,27 @@ Runs in the solver processes, never in the front.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from planner.errors import ProblemError
 from planner.service import fitting, questions
 from planner.service.body import Given, read_object, take_options, whole
-from planner.service.limits import Limits
-from planner.service.pool import Reply
 from planner.service.problems import refuse
 from planner.service.reading import read_problem
+from planner.service.worker import Context, Reply, answer
 
-Task = Callable[[bytes, Mapping[str, Any], Any], Reply]
+Task = Callable[[bytes, Mapping[str, Any], Context], Reply]
+Batch = Callable[[Sequence[tuple[bytes, Mapping[str, Any]]], Context], list[Reply]]
 JSON = "application/json"
-LIMITS = Limits()
 
 
-def plan(body: bytes, options: Mapping[str, Any], _: Any) -> Reply:
+def plan(body: bytes, options: Mapping[str, Any], context: Context) -> Reply:
     """One certified plan in the format `options` names: the command line's own bytes."""
     from planner.reports import FORMATS, Screen
     from planner.solve import solve
 
-    problem, coefficients = read_problem(read_object(body))
+    problem, coefficients = read_problem(read_object(body), context.limits)
     name = options.get("format", "json")
     screen = Screen(
         width=options.get("width", 100),
@@ -51,6 +50,11 @@ def plan(body: bytes, options: Mapping[str, Any], _: Any) -> Reply:
     return Reply(200, FORMATS[name].media_type, text.encode("utf-8"))
 
 
+def plans(questions: Sequence[tuple[bytes, Mapping[str, Any]]], context: Context) -> list[Reply]:
+    """Many plans, answered as `plan` answers each; the common ones are solved in one batch."""
+    return [answer("plan", body, options, context) for body, options in questions]
+
+
 EXPLORE_OPTIONS: dict[str, Any] = {
     "parts": ["plan", "gap", "curves", "map"],
     "budgets": 55,
@@ -60,7 +64,7 @@ EXPLORE_OPTIONS: dict[str, Any] = {
 PARTS = tuple(EXPLORE_OPTIONS["parts"])
 
 
-def explore(body: bytes, options: Mapping[str, Any], _: Any) -> Reply:
+def explore(body: bytes, options: Mapping[str, Any], context: Context) -> Reply:
     """Everything the page draws around one problem; see docs/service.md for the arrays."""
     from planner.service import explore as charts
     from planner.service.display import display
@@ -75,13 +79,13 @@ def explore(body: bytes, options: Mapping[str, Any], _: Any) -> Reply:
         whole(own["map_budgets"], "map_budgets", 2, 200),
         whole(own["map_students"], "map_students", 2, 200),
     )
-    if grid.points > LIMITS.grid_points:
+    if grid.points > context.limits.grid_points:
         raise refuse(
             422,
             "quantity",
-            f"the grid has {grid.points:,} points; ask for at most {LIMITS.grid_points:,}.",
+            f"the grid has {grid.points:,} points; ask for at most {context.limits.grid_points:,}.",
         )
-    problem, coefficients = read_problem(given)
+    problem, coefficients = read_problem(given, context.limits)
     answer: Given = {"schema_version": 1, "kind": "explore"}
     if "plan" in parts:
         solved = solve(problem, coefficients)
@@ -109,13 +113,7 @@ def explore(body: bytes, options: Mapping[str, Any], _: Any) -> Reply:
     return questions.json_reply(answer)
 
 
-def warm(body: bytes, options: Mapping[str, Any], _: Any) -> Reply:
-    """Import everything and solve once, so that the first client does not wait for it."""
-    return plan(b'{"budget": 1e21, "student": 1e9}', {}, None)
-
-
 TASKS: dict[str, Task] = {
-    "warm": warm,
     "plan": plan,
     "explore": explore,
     "compare": questions.compare,
@@ -128,3 +126,5 @@ TASKS: dict[str, Task] = {
     "sweep": questions.sweep,
     "fit": fitting.fit,
 }
+
+BATCHES: dict[str, Batch] = {"plan": plans}
