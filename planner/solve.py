@@ -6,12 +6,14 @@ optimiser as rows of one batch.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from coefficients import CoefficientSet, load
 from planner import verdict
+from planner.errors import PlannerError
 from planner.optimise.supervised import supervised_optima
 from planner.optimum import Answer, answers, infeasible, outside_reason, rounded
 from planner.plan import (
@@ -50,21 +52,100 @@ def solve(
     smallest feasible budget), UnreachableError, NoDistillationLawError or CoefficientError.
     """
     chosen = _coefficients(problem, coefficients)
+    [found] = _plans([problem], chosen, robust=robust, sensitivity=sensitivity)
+    if isinstance(found, PlannerError):
+        raise found
+    return found
+
+
+def solve_each(
+    problems: Sequence[Problem], coefficients: CoefficientSet | None = None
+) -> list[Plan | PlannerError]:
+    """`solve` of many problems under one coefficient set (the first problem's by default).
+
+    Their optima come from one batch, which costs a fraction of solving them one by one. A problem
+    without a plan has its error in the plan's place.
+    """
+    return _plans(problems, _coefficients(problems[0], coefficients)) if problems else []
+
+
+def _plans(
+    problems: Sequence[Problem],
+    chosen: CoefficientSet,
+    robust: str | None = None,
+    sensitivity: bool = False,
+) -> list[Plan | PlannerError]:
     require_distillation(chosen)
-    if problem.round_to_architecture:
-        problem, recipe, certificate = rounded(problem, chosen)
-        found = answers([*_others(problem), replace(problem, stay_in_domain=True)], chosen)
-    else:
-        asked = [problem, *_others(problem), replace(problem, stay_in_domain=True)]
-        main, *found = answers(asked, chosen)
-        recipe, certificate = main.require(chosen)
-    *others, in_domain = found
+    # what is known of a problem before the batch, and what the batch is asked for it
+    groups: list[tuple[Answer | PlannerError | None, list[Problem]]] = []
+    for problem in problems:
+        if problem.round_to_architecture:
+            groups.append(_buildable(problem, chosen))
+        else:
+            groups.append((None, [problem, *_around(problem)]))
+    asked = [each for _, group in groups for each in group]
+    found = iter(answers(asked, chosen) if asked else [])
+    optima: list[tuple[Answer | PlannerError, list[Answer]]] = []
+    for main, group in groups:
+        if isinstance(main, PlannerError):
+            optima.append((main, []))
+        else:
+            optima.append((main if main is not None else next(found), []))
+            optima[-1][1].extend(next(found) for _ in group[main is None :])
+    solved = [main for main, _ in optima if isinstance(main, Answer) and main.recipe is not None]
+    second = _second_optima(solved, chosen)
+    plans: list[Plan | PlannerError] = []
+    for main, around in optima:
+        try:
+            if isinstance(main, PlannerError):
+                raise main
+            main.require(chosen)
+            plans.append(_assemble(main, around, next(second), chosen, robust, sensitivity))
+        except PlannerError as error:
+            plans.append(error)
+    return plans
+
+
+def _around(problem: Problem) -> list[Problem]:
+    """The other scenarios, and the problem inside the domain of validity."""
+    return [*_others(problem), replace(problem, stay_in_domain=True)]
+
+
+def _buildable(
+    problem: Problem, coefficients: CoefficientSet
+) -> tuple[Answer | PlannerError, list[Problem]]:
+    try:
+        main = Answer(*rounded(problem, coefficients), 0.0)
+    except PlannerError as error:
+        return error, []
+    return main, _around(main.problem)
+
+
+def _second_optima(optima: list[Answer], coefficients: CoefficientSet) -> Iterator[Recipe | None]:
+    """What the set's second opinion would do in each problem's place."""
+    if coefficients.second_opinion is None or not optima:
+        return iter([None] * len(optima))
+    other = load(coefficients.second_opinion)
+    return iter([each.recipe for each in answers([each.problem for each in optima], other)])
+
+
+def _assemble(
+    main: Answer,
+    around: list[Answer],
+    own: Recipe | None,
+    chosen: CoefficientSet,
+    robust: str | None,
+    sensitivity: bool,
+) -> Plan:
+    problem = main.problem
+    recipe, certificate = main.require(chosen)
+    *others, in_domain = around
     baseline = _baseline(problem, chosen)
-    scenarios = _scenarios(Answer(problem, recipe, certificate, 0.0), others, baseline, chosen)
+    scenarios = _scenarios(main, others, baseline, chosen)
     warnings = verdict.domain_warnings(recipe, chosen)
     outside = verdict.leaves_domain(recipe, chosen)
     inside = _in_domain(in_domain, chosen) if outside else None
-    opinion = second_opinion(problem, recipe, baseline, chosen)
+    opinion = second_opinion(recipe, baseline, own, chosen)
     return Plan(
         problem=problem,
         recipe=recipe,

@@ -6,14 +6,20 @@ Runs in the solver processes, never in the front.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from planner.errors import ProblemError
 from planner.service import fitting, questions
 from planner.service.body import Given, read_object, take_options, whole
 from planner.service.problems import refuse
 from planner.service.reading import read_problem
-from planner.service.worker import Context, Reply, answer
+from planner.service.worker import Context, Reply, answer, refusal
+
+if TYPE_CHECKING:
+    from coefficients import CoefficientSet
+    from planner.plan import Plan
+    from planner.problem import Problem
+    from planner.reports import Screen
 
 Task = Callable[[bytes, Mapping[str, Any], Context], Reply]
 Batch = Callable[[Sequence[tuple[bytes, Mapping[str, Any]]], Context], list[Reply]]
@@ -22,16 +28,12 @@ JSON = "application/json"
 
 def plan(body: bytes, options: Mapping[str, Any], context: Context) -> Reply:
     """One certified plan in the format `options` names: the command line's own bytes."""
-    from planner.reports import FORMATS, Screen
+    from planner.reports import FORMATS
     from planner.solve import solve
 
     problem, coefficients = read_problem(read_object(body), context.limits)
     name = options.get("format", "json")
-    screen = Screen(
-        width=options.get("width", 100),
-        colour=options.get("colour", False),
-        unicode=options.get("unicode", True),
-    )
+    screen = _screen(options)
     found = solve(
         problem,
         coefficients,
@@ -51,9 +53,49 @@ def plan(body: bytes, options: Mapping[str, Any], context: Context) -> Reply:
 
 
 def plans(questions: Sequence[tuple[bytes, Mapping[str, Any]]], context: Context) -> list[Reply]:
-    """Many plans, answered as `plan` answers each; the common ones are solved in one batch."""
-    return [answer("plan", body, options, context) for body, options in questions]
+    """Many plans, each as `plan` answers it; those under one coefficient set are one batch."""
+    from planner.solve import solve_each
 
+    replies: dict[int, Reply] = {}
+    groups: dict[int, list[tuple[int, Problem, CoefficientSet]]] = {}
+    for index, (body, options) in enumerate(questions):
+        if options.keys() & VIEWS:
+            replies[index] = answer("plan", body, options, context)
+            continue
+        try:
+            problem, coefficients = read_problem(read_object(body), context.limits)
+        except Exception as error:  # a mistake or a fault: `refusal` tells them apart
+            replies[index] = refusal(error, "plan")
+        else:
+            groups.setdefault(id(coefficients), []).append((index, problem, coefficients))
+    for group in groups.values():
+        found = solve_each([problem for _, problem, _ in group], group[0][2])
+        for (index, _, _), each in zip(group, found, strict=True):
+            replies[index] = (
+                refusal(each, "plan") if isinstance(each, Exception)
+                else _rendered(each, questions[index][1])
+            )  # fmt: skip
+    return [replies[index] for index in range(len(questions))]
+
+
+def _rendered(found: Plan, options: Mapping[str, Any]) -> Reply:
+    from planner.reports import FORMATS
+
+    form = FORMATS[options.get("format", "json")]
+    return Reply(200, form.media_type, form.render(found, _screen(options)).encode("utf-8"))
+
+
+def _screen(options: Mapping[str, Any]) -> Screen:
+    from planner.reports import Screen
+
+    return Screen(
+        width=options.get("width", 100),
+        colour=options.get("colour", False),
+        unicode=options.get("unicode", True),
+    )
+
+
+VIEWS = frozenset(("robust", "sensitivity", "near_optimal"))
 
 EXPLORE_OPTIONS: dict[str, Any] = {
     "parts": ["plan", "gap", "curves", "map"],
