@@ -3,95 +3,95 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
-from fastapi.middleware.cors import CORSMiddleware
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect
+from starlette.responses import FileResponse
+from starlette.staticfiles import StaticFiles
 
-from planner.service import catalogues, openapi, static
+from planner.service import catalogues, openapi
 from planner.service.endpoints import ENDPOINTS, Endpoint
-from planner.service.guard import LOOPBACK, Guard, Load
 from planner.service.jobs import Jobs
 from planner.service.limits import Settings
 from planner.service.metrics import CONTENT_TYPE, Metrics
-from planner.service.pool import Lane, Reply
+from planner.service.middleware import LOOPBACK, Body, Record, Token
 from planner.service.problems import MEDIA_TYPE, Problem, RefusedError, refuse
+from planner.service.solvers import Solvers
+from planner.service.worker import Reply
 
 log = logging.getLogger("planner.service")
 Handler = Callable[[Request], Awaitable[Response]]
-ANSWERING_SECONDS = 2.0
-"""For the last answers to leave when the server stops."""
+PAGE = Path(__file__).parent / "page"
+FOREVER = "public, max-age=31536000, immutable"
 
 
 class Service:
-    """What lives as long as the server: solver lanes, jobs and metrics."""
+    """What lives as long as the server: solvers, jobs and metrics."""
 
     def __init__(self, settings: Settings) -> None:
-        limits = settings.limits
         self.settings = settings
         self.metrics = Metrics()
-        self.lanes = {
-            "quick": Lane("quick", settings.workers, limits.waiting),
-            "wide": Lane("wide", settings.workers, limits.waiting, niceness=2),
-            "jobs": Lane("jobs", limits.jobs_running, limits.jobs_waiting, niceness=5),
-        }
-        self.seconds = {"quick": limits.quick_seconds, "wide": limits.wide_seconds}
-        self.jobs = Jobs(self.lanes["jobs"], limits)
-        self.load = Load(limits.active)
-        self.ready = False
+        self.solvers = Solvers(settings)
+        self.jobs = Jobs(self.solvers.lanes["jobs"], settings.limits)
 
     @asynccontextmanager
     async def lifespan(self, _: FastAPI) -> AsyncIterator[None]:
         """Warm the solvers, then serve; at the end jobs are cancelled and processes ended."""
         try:
-            await self.lanes["quick"].warm()
-            await self.lanes["wide"].warm()
-            self.ready = True
+            await self.solvers.start()
             log.info("ready")
             yield
         finally:
-            self.ready = False
-            await self.load.ended(ANSWERING_SECONDS)  # what was cancelled says so
             await self.jobs.close()
-            for lane in self.lanes.values():
-                await lane.close()
+            await self.solvers.close()
             log.info("stopped")
+
+    async def ask(
+        self, request: Request, task: str, body: bytes, options: Mapping[str, Any], lane: str
+    ) -> Response:
+        """One question through a solver, given up while it waits if its client leaves."""
+        work = asyncio.create_task(self.solvers.ask(task, body, options, lane))
+        gone = asyncio.create_task(_gone(request))
+        try:
+            await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                raise ClientDisconnect
+            return _response(work.result())
+        finally:
+            gone.cancel()
+            work.cancel()
 
     async def answer(self, request: Request, endpoint: Endpoint) -> Response:
         """One request through a solver, or into a job."""
-        limits = self.settings.limits
         options = endpoint.options(request)
-        most = limits.upload_bytes if endpoint.upload else limits.body_bytes
-        body = await read_body(request, most, limits.body_seconds, endpoint.media_types)
+        _check_type(request, endpoint.media_types)
+        body = await request.body()
         if endpoint.lane == "jobs":
             job = self.jobs.start(endpoint.task, body, options)
-            place = f"/v1/jobs/{job.id}"
-            return _json(job.document(), 202, {"Location": place})
-        name, started = endpoint.lane_for(options, body), asyncio.Event()
-        work = asyncio.create_task(
-            self.lanes[name].run(endpoint.task, body, options, self.seconds[name], started=started)
-        )
-        gone = asyncio.create_task(_disconnected(request))
-        try:
-            await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
-        except asyncio.CancelledError:
-            work.cancel()
-            raise
-        finally:
-            gone.cancel()
-        if not work.done() and not started.is_set():
-            work.cancel()  # the client left; what runs already costs less than a new process
-            raise ClientDisconnect
-        try:
-            return _response(await work)
-        except asyncio.CancelledError:
-            work.cancel()
-            raise
+            return _json(job.document(), 202, {"Location": f"/v1/jobs/{job.id}"})
+        lane = endpoint.lane_for(options, body)
+        return await self.ask(request, endpoint.task, body, options, lane)
+
+
+class Page(StaticFiles):
+    """The page's files: asked again with their ETag, but for those with a version in their name."""
+
+    def file_response(self, full_path: Any, *args: Any, **more: Any) -> Response:
+        """A file with the header that says how long it holds."""
+        response = super().file_response(full_path, *args, **more)
+        versioned = "vendor" in Path(full_path).parts
+        response.headers["Cache-Control"] = FOREVER if versioned else "no-cache"
+        return response
 
 
 def create_app(settings: Settings | None = None, allowed_hosts: tuple[str, ...] = ()) -> FastAPI:
@@ -117,8 +117,19 @@ def create_app(settings: Settings | None = None, allowed_hosts: tuple[str, ...] 
     _add_jobs(app, service)
     _add_plain(app, service)
     catalogues.add(app)
-    static.add(app)
+    app.mount("/page", Page(directory=PAGE))
     _add_errors(app)
+    _add_middleware(app, service, allowed_hosts)
+    return app
+
+
+def _add_middleware(app: FastAPI, service: Service, allowed_hosts: tuple[str, ...]) -> None:
+    """The last one added is the outermost."""
+    settings = service.settings
+    app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=4)
+    app.add_middleware(Body, limits=settings.limits)
+    if settings.token is not None:
+        app.add_middleware(Token, token=settings.token)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -127,16 +138,12 @@ def create_app(settings: Settings | None = None, allowed_hosts: tuple[str, ...] 
             allow_headers=["Authorization", "Content-Type"],
         )
     hosts = (*LOOPBACK, *allowed_hosts) if settings.host in LOOPBACK else allowed_hosts
-    app.add_middleware(
-        Guard, metrics=service.metrics, load=service.load, token=settings.token, hosts=hosts
-    )
-    return app
+    if hosts:
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
+    app.add_middleware(Record, metrics=service.metrics)
 
 
-async def read_body(
-    request: Request, most: int, seconds: float, media_types: tuple[str, ...]
-) -> bytes:
-    """The body within its limits: 413 beyond the size, 415 for another type, 408 if too slow."""
+def _check_type(request: Request, media_types: tuple[str, ...]) -> None:
     stated = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if stated not in media_types:
         raise refuse(
@@ -145,28 +152,12 @@ async def read_body(
             f"The body's type is '{stated}'; send Content-Type: {' or '.join(media_types)} "
             "(curl --json does).",
         )
-    length = request.headers.get("content-length", "")
-    if length.isdigit() and (len(length) > 12 or int(length) > most):
-        raise _too_large(most)
-    chunks, size = [], 0
-    try:
-        async with asyncio.timeout(seconds):
-            async for chunk in request.stream():
-                size += len(chunk)
-                if size > most:
-                    raise _too_large(most)
-                chunks.append(chunk)
-    except TimeoutError:
-        raise refuse(
-            408, "timeout", f"The body did not arrive within {seconds:g} s; send it again."
-        ) from None
-    return b"".join(chunks)
 
 
-def _too_large(most: int) -> RefusedError:
-    return refuse(
-        413, "too-large", f"The body is larger than the {most:,} bytes allowed.", limit_bytes=most
-    )
+async def _gone(request: Request) -> None:
+    """Returns when the client leaves; the body is read, so that nothing else can arrive."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 def _handler(service: Service, endpoint: Endpoint) -> Handler:
@@ -204,11 +195,12 @@ def _add_plain(app: FastAPI, service: Service) -> None:
         return _json({"status": "alive"})
 
     async def ready() -> Response:
-        return _json({"status": "ready"} if service.ready else {"status": "starting"},
-                     200 if service.ready else 503)  # fmt: skip
+        if service.solvers.ready:
+            return _json({"status": "ready"})
+        return _json({"status": "starting"}, 503)
 
     async def metrics() -> Response:
-        text = service.metrics.text(service.lanes.values(), service.jobs.counts())
+        text = service.metrics.text(service.solvers.lanes.values(), service.jobs.counts())
         return Response(text, media_type=CONTENT_TYPE)
 
     document = openapi.document()
@@ -216,7 +208,11 @@ def _add_plain(app: FastAPI, service: Service) -> None:
     async def description() -> Response:
         return _json(document)
 
+    async def page() -> Response:
+        return FileResponse(PAGE / "index.html", headers={"Cache-Control": "no-cache"})
+
     for path, function in (
+        ("/", page),
         ("/v1/health", health),
         ("/v1/ready", ready),
         ("/metrics", metrics),
@@ -252,8 +248,6 @@ def _problem(problem: Problem, headers: dict[str, str] | None = None) -> Respons
 
 
 def _json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    import json
-
     text = json.dumps(value, allow_nan=False, separators=(",", ":")).encode()
     return Response(text, status, {"Cache-Control": "no-store", **(headers or {})},
                     "application/json")  # fmt: skip
@@ -261,8 +255,3 @@ def _json(value: Any, status: int = 200, headers: dict[str, str] | None = None) 
 
 def _response(reply: Reply) -> Response:
     return Response(reply.body, reply.status, {"Cache-Control": "no-store"}, reply.media_type)
-
-
-async def _disconnected(request: Request) -> None:
-    while not await request.is_disconnected():
-        await asyncio.sleep(0.1)

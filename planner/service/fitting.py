@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from planner.errors import PlannerError, ProblemError
 from planner.service.body import read_object, take_options
-from planner.service.limits import Limits
-from planner.service.pool import Reply
 from planner.service.problems import refuse
 from planner.service.reading import shipped
+from planner.service.worker import Context, Reply
 
 if TYPE_CHECKING:
     from starlette.datastructures import QueryParams
 
-LIMITS = Limits()
 MOST_RESAMPLES = 4096
 JSON = "application/json"
 UPLOADS = {"text/csv": ".csv", "application/x-ndjson": ".jsonl", JSON: ".csv"}
@@ -24,10 +22,8 @@ UPLOADS = {"text/csv": ".csv", "application/x-ndjson": ".jsonl", JSON: ".csv"}
 JSON is an object of two files as CSV text, `runs` and `supervised_runs`, to be fitted jointly.
 """
 
-Progress = Callable[[float, str], None]
 
-
-def fit(body: bytes, options: Mapping[str, Any], progress: Progress) -> Reply:
+def fit(body: bytes, options: Mapping[str, Any], context: Context) -> Reply:
     """The fit's document and the coefficient set it makes, as text and ready to send inline."""
     import tomli
 
@@ -45,14 +41,17 @@ def fit(body: bytes, options: Mapping[str, Any], progress: Progress) -> Reply:
     from planner.reports.document import plain
     from planner.service.questions import json_reply
 
+    progress = context.progress
     progress(0.02, "reading the runs")
     form, protocol = FORMS[options["law"]], PROTOCOLS[options["protocol"]]
     distils = form.kind == "distillation"
     name = "upload" + UPLOADS[options["media_type"]]
     own, other = _joint(body) if options["media_type"] == JSON else (body, b"")
-    if own.count(b"\n") + other.count(b"\n") > LIMITS.runs:
+    if own.count(b"\n") + other.count(b"\n") > context.limits.runs:
         raise refuse(
-            422, "document", f"the upload has more than {LIMITS.runs:,} lines; fit fewer runs."
+            422,
+            "document",
+            f"the upload has more than {context.limits.runs:,} lines; fit fewer runs.",
         )
     if other and not distils:
         raise ProblemError("supervised_runs belong to law=distillation; leave them out.")

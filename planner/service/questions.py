@@ -15,18 +15,17 @@ from planner.errors import ProblemError
 from planner.reports.document import plain
 from planner.service.body import Given, flag, read_object, take_options, whole
 from planner.service.limits import Limits
-from planner.service.pool import Reply
 from planner.service.problems import refuse
 from planner.service.reading import read_problem
+from planner.service.worker import Context, Reply
 
 if TYPE_CHECKING:
     from planner.reports.sheet import Sheet
 
-LIMITS = Limits()
 Options = Mapping[str, Any]
 
 
-def compare(body: bytes, options: Options, _: Any) -> Reply:
+def compare(body: bytes, options: Options, context: Context) -> Reply:
     """Distilling against direct training over budgets and students (`compare-supervised`)."""
     from planner.charges import charges_to_compare
     from planner.questions.compare.answer import budget_grid
@@ -39,16 +38,18 @@ def compare(body: bytes, options: Options, _: Any) -> Reply:
         raise ProblemError("a budget is missing; give FLOPs like 1e21, or a range 1e19:1e26.")
     low, high, points = units.parse_range(own["budget"], units.parse_flops, "budget")
     students = [units.parse_count(each, "student size") for each in _list(own["students"])]
-    problem, coefficients = read_problem({**given, "budget": low})
+    problem, coefficients = read_problem({**given, "budget": low}, context.limits)
     grid = budget_grid(low, high, points)
-    _bound_grid(len(grid) * max(1, len(students)) * len(charges_to_compare(problem)))
+    _bound_grid(
+        len(grid) * max(1, len(students)) * len(charges_to_compare(problem)), context.limits
+    )
     found = with_spread(
         look(problem, grid, list(dict.fromkeys(students)), coefficients), coefficients
     )
     return reply(sheet(found, coefficients), options)
 
 
-def target(body: bytes, options: Options, _: Any) -> Reply:
+def target(body: bytes, options: Options, context: Context) -> Reply:
     """The smallest budget that reaches a loss (`target`)."""
     from planner.questions.target.answer import Like
     from planner.questions.target.answer import target as find
@@ -57,13 +58,15 @@ def target(body: bytes, options: Options, _: Any) -> Reply:
     given, own = take_options(read_object(body), {"loss": None, "like": None})
     if (own["loss"] is None) == (own["like"] is None):
         raise ProblemError('give either a loss like 2.2, or like: "size=3B,tokens=60B".')
-    problem, coefficients = read_problem({**_without(given, "budget"), "budget": 1.0})
+    problem, coefficients = read_problem(
+        {**_without(given, "budget"), "budget": 1.0}, context.limits
+    )
     like = None if own["like"] is None else Like.parse(str(own["like"]))
     loss = units.parse_plain(own["loss"], "loss") if like is None else like.loss(coefficients)
     return reply(sheet(find(problem, loss, coefficients, like), coefficients), options)
 
 
-def evaluate(body: bytes, options: Options, _: Any) -> Reply:
+def evaluate(body: bytes, options: Options, context: Context) -> Reply:
     """How good a recipe is that somebody has (`evaluate`): by its parts, or a plan's document."""
     from planner.problem import Teacher
     from planner.questions.evaluate.answer import evaluate as judge
@@ -77,7 +80,7 @@ def evaluate(body: bytes, options: Options, _: Any) -> Reply:
         if given or own["student_tokens"] is not None or own["teacher"] is not None:
             raise ProblemError("both a recipe document and its parts are given; keep one.")
         document = check_recipe(own["recipe"])
-        _, coefficients = read_problem(document["problem"])
+        _, coefficients = read_problem(document["problem"], context.limits)
         found = from_document(document, coefficients)
         return reply(sheet(found, coefficients), options)
     if own["student_tokens"] is None or own["teacher"] is None:
@@ -85,7 +88,9 @@ def evaluate(body: bytes, options: Options, _: Any) -> Reply:
             "a recipe needs student, student_tokens and a teacher of size and tokens or loss; or "
             "send the document of a plan as recipe."
         )
-    problem, coefficients = read_problem({**_without(given, "budget"), "budget": 1.0})
+    problem, coefficients = read_problem(
+        {**_without(given, "budget"), "budget": 1.0}, context.limits
+    )
     teacher = own["teacher"]
     if not isinstance(teacher, dict):
         teacher = Teacher.parse(str(teacher))
@@ -95,16 +100,16 @@ def evaluate(body: bytes, options: Options, _: Any) -> Reply:
     return reply(sheet(judge(problem, tokens, teacher, coefficients), coefficients), options)
 
 
-def explain(body: bytes, options: Options, _: Any) -> Reply:
+def explain(body: bytes, options: Options, context: Context) -> Reply:
     """What the law says around a plan (`explain`)."""
     from planner.questions.explain.answer import explain as look
     from planner.questions.explain.sheet import sheet
 
-    problem, coefficients = read_problem(read_object(body))
+    problem, coefficients = read_problem(read_object(body), context.limits)
     return reply(sheet(look(problem, coefficients), coefficients), options)
 
 
-def near_optimal(body: bytes, options: Options, _: Any) -> Reply:
+def near_optimal(body: bytes, options: Options, context: Context) -> Reply:
     """All recipes almost as good as the best (`near-optimal`)."""
     from planner.analysis import near_optimal as analysis
     from planner.questions.near_optimal.sheet import sheet
@@ -112,7 +117,7 @@ def near_optimal(body: bytes, options: Options, _: Any) -> Reply:
     given, own = take_options(read_object(body), {"within": None, "compute": None})
     if own["within"] is not None and own["compute"] is not None:
         raise ProblemError("give within or compute, not both.")
-    problem, coefficients = read_problem(given)
+    problem, coefficients = read_problem(given, context.limits)
     within, compute = (
         None if own[name] is None else units.parse_share(own[name], name)
         for name in ("within", "compute")
@@ -127,7 +132,7 @@ FAMILY = {
 }  # fmt: skip
 
 
-def family(body: bytes, options: Options, _: Any) -> Reply:
+def family(body: bytes, options: Options, context: Context) -> Reply:
     """One budget over a teacher and several students (`family`)."""
     from planner.questions.family.answer import plan_family
     from planner.questions.family.growth import family_growth
@@ -141,7 +146,9 @@ def family(body: bytes, options: Options, _: Any) -> Reply:
     if (own["budget"] is None) == (not targets):
         raise ProblemError("give either a budget to split, or a target for every student.")
     budget = 1e21 if own["budget"] is None else own["budget"]
-    problem, coefficients = read_problem({**_without(given, "student"), "budget": budget})
+    problem, coefficients = read_problem(
+        {**_without(given, "student"), "budget": budget}, context.limits
+    )
     cached = flag(own["cached"], "cached")
     fixed = flag(own["fixed_total"], "fixed_total")
     plan = plan_family(problem, members, cached, coefficients)
@@ -175,7 +182,7 @@ def _member(given: Any) -> Any:
     )
 
 
-def teachers(body: bytes, options: Options, _: Any) -> Reply:
+def teachers(body: bytes, options: Options, context: Context) -> Reply:
     """Which of the teachers that exist is best for a student (`teachers`)."""
     from planner.catalogue import Entry, catalogue
     from planner.questions.teachers.answer import rank_teachers
@@ -188,7 +195,7 @@ def teachers(body: bytes, options: Options, _: Any) -> Reply:
         given = _without(given, key)
     charge = 0.0 if own["logits"] == "stored" else 1.0
     charges = {"charge_inference": charge, "charge_pretraining": 0.0}
-    problem, coefficients = read_problem({**given, **charges})
+    problem, coefficients = read_problem({**given, **charges}, context.limits)
     entries = [Entry(teacher) for teacher in problem.teachers] or list(catalogue())
     ranking = rank_teachers(replace(problem, teachers=()), entries, coefficients)
     return reply(sheet(ranking), options)
@@ -197,24 +204,26 @@ def teachers(body: bytes, options: Options, _: Any) -> Reply:
 SWEEP = {"budget": None, "students": None, "scenarios": None, "charges": None}
 
 
-def sweep(body: bytes, _: Options, __: Any) -> Reply:
+def sweep(body: bytes, _: Options, context: Context) -> Reply:
     """Certified optima of a whole grid as columns (`sweep`)."""
     from planner.questions.sweep.grid import COLUMNS, Grid, solve_chunk
 
     given, own = take_options(read_object(body), SWEEP)
     if own["budget"] is None:
         raise ProblemError("a budget is missing; give FLOPs like 1e21, or a range 1e19:1e26:50.")
-    budgets = _values(own["budget"], units.parse_flops, "budget")
+    budgets = _values(own["budget"], units.parse_flops, "budget", context.limits)
     if not budgets:
         raise ProblemError("the list of budgets is empty; give FLOPs like 1e21.")
     sizes: tuple[float | None, ...] = (None,)
     if own["students"] is not None:
-        sizes = _values(own["students"], units.parse_count, "student")
-    base, coefficients = read_problem({**_without(given, "student"), "budget": budgets[0]})
+        sizes = _values(own["students"], units.parse_count, "student", context.limits)
+    base, coefficients = read_problem(
+        {**_without(given, "student"), "budget": budgets[0]}, context.limits
+    )
     grid = Grid(
         replace(base, teachers=()), budgets, sizes, _charges(own, base), base.teachers or (None,)
     )
-    _bound_grid(len(grid))
+    _bound_grid(len(grid), context.limits)
     rows = solve_chunk(grid, range(len(grid)), coefficients)
     return json_reply(
         plain(
@@ -229,7 +238,7 @@ def sweep(body: bytes, _: Options, __: Any) -> Reply:
     )
 
 
-def _values(given: Any, parse: Any, what: str) -> Any:
+def _values(given: Any, parse: Any, what: str, limits: Limits) -> Any:
     """``1e19:1e24:20``, ``1B,3B``, a number, or a list of these; never more than a grid holds."""
     from planner.questions.sweep.grid import parse_list
 
@@ -238,7 +247,7 @@ def _values(given: Any, parse: Any, what: str) -> Any:
         for text in part.split(",") if isinstance(part, str) else [part]:
             more = parse_list(text, parse, what) if isinstance(text, str) else [parse(text, what)]
             found |= dict.fromkeys(more)
-            _bound_grid(len(found))
+            _bound_grid(len(found), limits)
     return tuple(found)
 
 
@@ -274,12 +283,12 @@ def reply(found: Sheet, options: Options) -> Reply:
     return Reply(200, FORMATS[name].media_type, render(found, name, screen).encode("utf-8"))
 
 
-def _bound_grid(points: int) -> None:
-    if points > LIMITS.grid_points:
+def _bound_grid(points: int, limits: Limits) -> None:
+    if points > limits.grid_points:
         raise refuse(
             422,
             "quantity",
-            f"the grid has {points:,} points; ask for at most {LIMITS.grid_points:,}.",
+            f"the grid has {points:,} points; ask for at most {limits.grid_points:,}.",
         )
 
 

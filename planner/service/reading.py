@@ -12,10 +12,8 @@ from planner.problem import Problem
 from planner.service.body import Given
 from planner.service.limits import Limits
 
-LIMITS = Limits()
 
-
-def read_problem(given: Given) -> tuple[Problem, CoefficientSet]:
+def read_problem(given: Given, limits: Limits) -> tuple[Problem, CoefficientSet]:
     """The Problem of a request and its coefficients: a shipped set by name, or one sent inline.
 
     No text of a client is ever taken for a path.
@@ -23,9 +21,9 @@ def read_problem(given: Given) -> tuple[Problem, CoefficientSet]:
     given = dict(given)
     inline = given.pop("coefficients", None)
     teachers = given.get("teachers", given.get("teacher"))
-    if isinstance(teachers, list) and len(teachers) > LIMITS.teachers:
+    if isinstance(teachers, list) and len(teachers) > limits.teachers:
         raise ProblemError(
-            f"{len(teachers)} teachers are given; one request takes at most {LIMITS.teachers}."
+            f"{len(teachers)} teachers are given; one request takes at most {limits.teachers}."
         )
     if isinstance(inline, dict):
         coefficients = _inline(json.dumps(inline, sort_keys=True))

@@ -5,34 +5,35 @@ Runs in the solver processes, never in the front.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from planner.errors import ProblemError
 from planner.service import fitting, questions
 from planner.service.body import Given, read_object, take_options, whole
-from planner.service.limits import Limits
-from planner.service.pool import Reply
 from planner.service.problems import refuse
 from planner.service.reading import read_problem
+from planner.service.worker import Context, Reply, answer, refusal
 
-Task = Callable[[bytes, Mapping[str, Any], Any], Reply]
+if TYPE_CHECKING:
+    from coefficients import CoefficientSet
+    from planner.plan import Plan
+    from planner.problem import Problem
+    from planner.reports import Screen
+
+Task = Callable[[bytes, Mapping[str, Any], Context], Reply]
+Batch = Callable[[Sequence[tuple[bytes, Mapping[str, Any]]], Context], list[Reply]]
 JSON = "application/json"
-LIMITS = Limits()
 
 
-def plan(body: bytes, options: Mapping[str, Any], _: Any) -> Reply:
+def plan(body: bytes, options: Mapping[str, Any], context: Context) -> Reply:
     """One certified plan in the format `options` names: the command line's own bytes."""
     from planner.questions.plan.answer import solve
-    from planner.reports import FORMATS, Screen
+    from planner.reports import FORMATS
 
-    problem, coefficients = read_problem(read_object(body))
+    problem, coefficients = read_problem(read_object(body), context.limits)
     name = options.get("format", "json")
-    screen = Screen(
-        width=options.get("width", 100),
-        colour=options.get("colour", False),
-        unicode=options.get("unicode", True),
-    )
+    screen = _screen(options)
     found = solve(
         problem,
         coefficients,
@@ -51,6 +52,51 @@ def plan(body: bytes, options: Mapping[str, Any], _: Any) -> Reply:
     return Reply(200, FORMATS[name].media_type, text.encode("utf-8"))
 
 
+def plans(questions: Sequence[tuple[bytes, Mapping[str, Any]]], context: Context) -> list[Reply]:
+    """Many plans, each as `plan` answers it; those under one coefficient set are one batch."""
+    from planner.solve import solve_each
+
+    replies: dict[int, Reply] = {}
+    groups: dict[int, list[tuple[int, Problem, CoefficientSet]]] = {}
+    for index, (body, options) in enumerate(questions):
+        if options.keys() & VIEWS:
+            replies[index] = answer("plan", body, options, context)
+            continue
+        try:
+            problem, coefficients = read_problem(read_object(body), context.limits)
+        except Exception as error:  # a mistake or a fault: `refusal` tells them apart
+            replies[index] = refusal(error, "plan")
+        else:
+            groups.setdefault(id(coefficients), []).append((index, problem, coefficients))
+    for group in groups.values():
+        found = solve_each([problem for _, problem, _ in group], group[0][2])
+        for (index, _, _), each in zip(group, found, strict=True):
+            replies[index] = (
+                refusal(each, "plan") if isinstance(each, Exception)
+                else _rendered(each, questions[index][1])
+            )  # fmt: skip
+    return [replies[index] for index in range(len(questions))]
+
+
+def _rendered(found: Plan, options: Mapping[str, Any]) -> Reply:
+    from planner.reports import FORMATS
+
+    form = FORMATS[options.get("format", "json")]
+    return Reply(200, form.media_type, form.render(found, _screen(options)).encode("utf-8"))
+
+
+def _screen(options: Mapping[str, Any]) -> Screen:
+    from planner.reports import Screen
+
+    return Screen(
+        width=options.get("width", 100),
+        colour=options.get("colour", False),
+        unicode=options.get("unicode", True),
+    )
+
+
+VIEWS = frozenset(("robust", "sensitivity", "near_optimal"))
+
 EXPLORE_OPTIONS: dict[str, Any] = {
     "parts": ["plan", "gap", "curves", "map"],
     "budgets": 55,
@@ -60,7 +106,7 @@ EXPLORE_OPTIONS: dict[str, Any] = {
 PARTS = tuple(EXPLORE_OPTIONS["parts"])
 
 
-def explore(body: bytes, options: Mapping[str, Any], _: Any) -> Reply:
+def explore(body: bytes, options: Mapping[str, Any], context: Context) -> Reply:
     """Everything the page draws around one problem; see docs/service.md for the arrays."""
     from planner.questions.plan.answer import optimum, solve
     from planner.service import explore as charts
@@ -75,13 +121,13 @@ def explore(body: bytes, options: Mapping[str, Any], _: Any) -> Reply:
         whole(own["map_budgets"], "map_budgets", 2, 200),
         whole(own["map_students"], "map_students", 2, 200),
     )
-    if grid.points > LIMITS.grid_points:
+    if grid.points > context.limits.grid_points:
         raise refuse(
             422,
             "quantity",
-            f"the grid has {grid.points:,} points; ask for at most {LIMITS.grid_points:,}.",
+            f"the grid has {grid.points:,} points; ask for at most {context.limits.grid_points:,}.",
         )
-    problem, coefficients = read_problem(given)
+    problem, coefficients = read_problem(given, context.limits)
     answer: Given = {"schema_version": 1, "kind": "explore"}
     if "plan" in parts:
         solved = solve(problem, coefficients)
@@ -109,13 +155,7 @@ def explore(body: bytes, options: Mapping[str, Any], _: Any) -> Reply:
     return questions.json_reply(answer)
 
 
-def warm(body: bytes, options: Mapping[str, Any], _: Any) -> Reply:
-    """Import everything and solve once, so that the first client does not wait for it."""
-    return plan(b'{"budget": 1e21, "student": 1e9}', {}, None)
-
-
 TASKS: dict[str, Task] = {
-    "warm": warm,
     "plan": plan,
     "explore": explore,
     "compare": questions.compare,
@@ -128,3 +168,5 @@ TASKS: dict[str, Task] = {
     "sweep": questions.sweep,
     "fit": fitting.fit,
 }
+
+BATCHES: dict[str, Batch] = {"plan": plans}
