@@ -10,7 +10,7 @@ from planner.cli.group import QUESTION, PlanGroup, PlannerGroup
 from planner.questions import QUESTIONS
 
 COMMANDS: dict[str, str] = {
-    **dict.fromkeys(QUESTIONS, QUESTION),
+    **{name: QUESTION for name, entry in QUESTIONS.items() if entry.command},
     "sweep": "planner.cli.sweep:sweep",
     "fit": "planner.cli.fit:command",
     "experiments": "planner.cli.experiments:command",

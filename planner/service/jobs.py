@@ -18,6 +18,19 @@ from planner.service.worker import Reply, problem_reply
 STATES = ("waiting", "running", "done", "failed", "cancelled")
 
 
+@dataclass(frozen=True)
+class JobStatus:
+    """What a client is told of a job."""
+
+    id: str
+    kind: str
+    state: str
+    progress: float
+    message: str
+    seconds: float
+    result: str | None
+
+
 @dataclass
 class Job:
     """One piece of work and what became of it."""

@@ -7,9 +7,11 @@ from typing import Any
 from coefficients import CoefficientSet
 from planner import units
 from planner.accelerators import parse_hardware
+from planner.questions.plan import sheet as shown
+from planner.questions.plan.answer import Plan
 from planner.recipe import quantities
-from planner.reports import trust, words
-from planner.results import Model, Plan
+from planner.reports import words
+from planner.results import Model
 
 
 def display(plan: Plan, coefficients: CoefficientSet, budget: Any = None) -> dict[str, Any]:
@@ -25,9 +27,9 @@ def display(plan: Plan, coefficients: CoefficientSet, budget: Any = None) -> dic
     student = plan.problem.student
     spent = recipe.flops.total / plan.problem.budget
     return {
-        "title": words.title(plan),
+        "title": shown.title(plan),
         "verdict": plan.verdict.text,
-        "model_names": list(words.model_names(plan)),
+        "model_names": list(shown.model_names(plan)),
         "model_rows": [
             {"label": label, "cells": cells} for label, cells in words.model_rows(models)
         ],
@@ -41,29 +43,31 @@ def display(plan: Plan, coefficients: CoefficientSet, budget: Any = None) -> dic
         },
         "scenarios": [
             {
-                "name": line.name,
-                "chosen": line.chosen,
-                "student": line.student,
-                "teacher": line.teacher,
-                "cross_entropy": line.cross_entropy,
-                "difference": line.difference_text,
+                "name": shown.scenario_name(each, plan) + words.OUTSIDE * each.outside_domain,
+                "chosen": each.chosen,
+                "student": words.on_tokens(each.recipe.student) if each.recipe else "none feasible",
+                "teacher": words.on_tokens(each.recipe.teacher) if each.recipe else words.NOTHING,
+                "cross_entropy": words.NOTHING
+                if each.cross_entropy is None
+                else units.format_loss(each.cross_entropy),
+                "difference": words.signed(each.difference),
             }
-            for line in words.scenario_lines(plan)
+            for each in plan.scenarios
         ],
-        "trust": trust.lines(plan),
+        "trust": shown.confidence(plan),
         "certificate": words.certificate(plan.certificate),
         "warnings_title": words.warnings_title(plan.warnings) if plan.warnings else "",
         "warnings": [warning.text for warning in plan.warnings],
-        "in_domain": words.in_domain(plan.in_domain, plan) if plan.in_domain else "",
+        "in_domain": shown.in_domain(plan.in_domain, plan) if plan.in_domain else "",
         "remarks": [
             line
             for line in (
                 words.binding(recipe),
-                words.baseline_binding(plan),
+                shown.baseline_binding(plan),
                 *recipe.notes,
                 words.uncharged(recipe.flops),
-                words.considered(plan),
-                words.counting(plan),
+                shown.considered(plan),
+                shown.counting(plan),
             )
             if line
         ],

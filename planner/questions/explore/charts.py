@@ -19,9 +19,9 @@ from planner.optimise.supervised import supervised_optima
 from planner.optimum import Many, solve_many
 from planner.problem import Problem
 from planner.questions.compare.answer import Curve, compare
+from planner.questions.explore.remember import remember
 from planner.rows import supervised_batch
 from planner.scenarios import SCENARIOS
-from planner.service.remember import remember
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
