@@ -14,12 +14,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
 from coefficients import CoefficientSet, load
 from planner import units
+from planner.documents import Values
 from planner.errors import InfeasibleError, ProblemError
 from planner.optimise import Batch, minimise
 from planner.optimise.batch import Array, Index
@@ -189,16 +191,16 @@ class Many:
     size and tokens are the given ones, NaN where they are not known.
     """
 
-    student_parameters: NDArray[np.float64]
-    student_tokens: NDArray[np.float64]
-    teacher_parameters: NDArray[np.float64]
-    teacher_tokens: NDArray[np.float64]
-    teacher_cross_entropy: NDArray[np.float64]
-    cross_entropy: NDArray[np.float64]
-    lower_bound: NDArray[np.float64]
-    supervised_cross_entropy: NDArray[np.float64]
-    flops: NDArray[np.float64]
-    teacher: NDArray[np.intp]
+    student_parameters: Annotated[NDArray[np.float64], Values()]
+    student_tokens: Annotated[NDArray[np.float64], Values()]
+    teacher_parameters: Annotated[NDArray[np.float64], Values()]
+    teacher_tokens: Annotated[NDArray[np.float64], Values()]
+    teacher_cross_entropy: Annotated[NDArray[np.float64], Values()]
+    cross_entropy: Annotated[NDArray[np.float64], Values()]
+    lower_bound: Annotated[NDArray[np.float64], Values()]
+    supervised_cross_entropy: Annotated[NDArray[np.float64], Values()]
+    flops: Annotated[NDArray[np.float64], Values()]
+    teacher: Annotated[NDArray[np.intp], Values()]
 
     @property
     def feasible(self) -> NDArray[np.bool_]:

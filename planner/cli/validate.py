@@ -15,7 +15,7 @@ from planner.cli import console
 from planner.errors import PlannerError, require
 
 if TYPE_CHECKING:
-    from planner.reports.document import Document
+    from planner.documents import Document
     from planner.validate.study import Request, Watcher
     from planner.verify import Check
 
@@ -65,16 +65,16 @@ def validate(recipe: str, check_only: bool, form: str, quiet: bool, **given: Any
 
     Exit code 0: passed, 1: failed, 2: the question is wrong, 3: inconclusive.
     """
-    from planner.reports.read import read_recipe
+    from planner.questions.plan.answer import Plan
 
-    document = read_recipe(recipe)
+    document = Plan.read_document(recipe)
     request = None if check_only else _request(given)
     if not _checked(document, recipe, to_stdout=check_only, quiet=quiet):
         sys.exit(FAILED)
     if request is None:
         return
     found = _try(document, request, quiet)
-    from planner.reports.sheet import render
+    from planner.reports import render
     from planner.reports.validation import EXIT_CODES, sheet
 
     console.result(render(sheet(found), form, console.screen()))

@@ -26,6 +26,7 @@ from planner.documents import (
     Document,
     Record,
     Unwritten,
+    completed,
     derived,
     dump,
     read_text,
@@ -70,6 +71,13 @@ class Answer(Record):
         Raises DocumentError naming every fault.
         """
         return cls.from_document(parse_document(read_text(path), str(path)), str(path))
+
+    @classmethod
+    def read_document(cls, path: str | Path) -> Document:
+        """The document itself, with every key, checked as `read` does."""
+        given = parse_document(read_text(path), str(path))
+        document: Document = completed(given, cls.from_document(given, str(path)).to_dict())
+        return document
 
     @classmethod
     def from_document(cls, document: Any, name: str = "document") -> Self:

@@ -222,7 +222,9 @@ def _add_fit(app: FastAPI, service: Service) -> None:
         job = service.jobs.start("fit", await request.body(), options)
         return _json(job.document(), 202, {"Location": f"/v1/jobs/{job.id}"})
 
-    content = {kind: {"schema": {"type": "string"}} for kind in fitting.UPLOADS if kind != JSON}
+    content: dict[str, Any] = {
+        kind: {"schema": {"type": "string"}} for kind in fitting.UPLOADS if kind != JSON
+    }
     content[JSON] = {
         "schema": {
             "type": "object",

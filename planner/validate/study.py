@@ -19,7 +19,7 @@ from typing import Any
 from coefficients import CoefficientSet, load
 from planner.errors import InfeasibleError, ProblemError
 from planner.problem import Problem
-from planner.results import Plan
+from planner.questions.plan.answer import Plan
 from planner.trainer.data import SPLITS, Dataset, DataSpec, prepare
 from planner.trainer.files import exclusive, read_json, storage, write_json
 from planner.trainer.spec import RunRecord
