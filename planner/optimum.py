@@ -152,7 +152,7 @@ def too_small(problem: Problem, smallest: float, coefficients: CoefficientSet) -
         )
     return InfeasibleError(
         f"a budget of {units.format_flops(problem.budget)} FLOPs is too small{where}: the cheapest "
-        f"plan within the bounds needs {_round_up(smallest)} FLOPs; raise --budget, or lower the "
+        f"plan within the bounds needs {_round_up(smallest)} FLOPs; raise the budget, or lower the "
         "least sizes and tokens or the serving tokens.",
         smallest,
     )
@@ -423,7 +423,7 @@ def _no_size(role: str, bounds: tuple[float, float]) -> ProblemError:
     low, high = (units.format_count(end) for end in bounds)
     return ProblemError(
         f"no buildable {role} has between {low} and {high} parameters; widen "
-        f"--min-{role}-size and --max-{role}-size, or leave out --round-to-architecture."
+        f"min_{role}_size and max_{role}_size, or leave out round_to_architecture."
     )
 
 
