@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import cache
 
 from coefficients import CoefficientSet, load
+from planner.problem import Bounds, Problem, Teacher
 from planner.results import (
     Baseline,
     Certificate,
@@ -19,7 +20,6 @@ from planner.results import (
     Verdict,
 )
 from planner.results import Warning as PlanWarning
-from planner.problem import Bounds, Problem, Teacher
 from planner.scenarios import SCENARIOS
 
 

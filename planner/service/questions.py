@@ -29,10 +29,10 @@ Options = Mapping[str, Any]
 def compare(body: bytes, options: Options, _: Any) -> Reply:
     """Distilling against direct training over budgets and students (`compare-supervised`)."""
     from planner.charges import charges_to_compare
-    from planner.analysis.compare import budget_grid
-    from planner.analysis.compare import compare as look
-    from planner.analysis.spread import with_spread
-    from planner.reports.comparison import sheet
+    from planner.questions.compare.answer import budget_grid
+    from planner.questions.compare.answer import compare as look
+    from planner.questions.compare.sheet import sheet
+    from planner.questions.compare.spread import with_spread
 
     given, own = take_options(read_object(body), {"budget": None, "students": []})
     if own["budget"] is None:
@@ -65,10 +65,10 @@ def target(body: bytes, options: Options, _: Any) -> Reply:
 
 def evaluate(body: bytes, options: Options, _: Any) -> Reply:
     """How good a recipe is that somebody has (`evaluate`): by its parts, or a plan's document."""
-    from planner.analysis.evaluate import evaluate as judge
-    from planner.analysis.evaluate import from_document
     from planner.problem import Teacher
-    from planner.reports.evaluation import sheet
+    from planner.questions.evaluate.answer import evaluate as judge
+    from planner.questions.evaluate.answer import from_document
+    from planner.questions.evaluate.sheet import sheet
     from planner.reports.read import check_recipe
 
     known = {"recipe": None, "student_tokens": None, "teacher": None}
@@ -97,8 +97,8 @@ def evaluate(body: bytes, options: Options, _: Any) -> Reply:
 
 def explain(body: bytes, options: Options, _: Any) -> Reply:
     """What the law says around a plan (`explain`)."""
-    from planner.analysis.explain import explain as look
-    from planner.reports.explanation import sheet
+    from planner.questions.explain.answer import explain as look
+    from planner.questions.explain.sheet import sheet
 
     problem, coefficients = read_problem(read_object(body))
     return reply(sheet(look(problem, coefficients), coefficients), options)
@@ -107,7 +107,7 @@ def explain(body: bytes, options: Options, _: Any) -> Reply:
 def near_optimal(body: bytes, options: Options, _: Any) -> Reply:
     """All recipes almost as good as the best (`near-optimal`)."""
     from planner.analysis import near_optimal as analysis
-    from planner.reports.near import sheet
+    from planner.questions.near_optimal.sheet import sheet
 
     given, own = take_options(read_object(body), {"within": None, "compute": None})
     if own["within"] is not None and own["compute"] is not None:
@@ -131,7 +131,7 @@ def family(body: bytes, options: Options, _: Any) -> Reply:
     """One budget over a teacher and several students (`family`)."""
     from planner.questions.family.answer import plan_family
     from planner.questions.family.growth import family_growth
-    from planner.reports.family import sheet
+    from planner.questions.family.sheet import sheet
 
     given, own = take_options(read_object(body), FAMILY)
     members = [_member(each) for each in _list(own["students"])]
@@ -179,7 +179,7 @@ def teachers(body: bytes, options: Options, _: Any) -> Reply:
     """Which of the teachers that exist is best for a student (`teachers`)."""
     from planner.catalogue import Entry, catalogue
     from planner.questions.teachers.answer import rank_teachers
-    from planner.reports.teachers import sheet
+    from planner.questions.teachers.sheet import sheet
 
     given, own = take_options(read_object(body), {"logits": "paid"})
     if own["logits"] not in ("paid", "stored"):

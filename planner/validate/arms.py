@@ -9,8 +9,8 @@ from coefficients import CoefficientSet
 from planner import units
 from planner.errors import InfeasibleError
 from planner.problem import Bounds, Problem, Teacher
+from planner.questions.plan.answer import solve
 from planner.results import Plan, Recipe
-from planner.solve import solve
 from planner.validate.design import EQUAL_FLOPS, EQUAL_TOKENS, PLAN, Arm, Design, Run
 
 STEP = 1.6

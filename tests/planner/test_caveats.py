@@ -13,10 +13,10 @@ from click.testing import CliRunner
 from coefficients import Quality, load
 from planner import Problem, Teacher, solve
 from planner.catalogue import Entry
-from planner.analysis.evaluate import evaluate
+from planner.cli import plan as command
+from planner.questions.evaluate.answer import evaluate
 from planner.questions.family.growth import Count, Growth
 from planner.questions.teachers.answer import rank_teachers
-from planner.cli import plan as command
 from planner.reports import FORMATS, Screen, evaluation, family, teachers
 from planner.reports.sheet import Sheet
 

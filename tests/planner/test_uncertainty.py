@@ -9,8 +9,8 @@ import pytest
 
 from coefficients import draws, load
 from planner import PlannerError, Problem, load_coefficients, optimum, solve, solve_many
-from planner.results import ALONE, WITH_OTHERS
 from planner.reports import trust
+from planner.results import ALONE, WITH_OTHERS
 from planner.uncertainty import interval, recipe_losses, reoptimise
 
 REFIT = load_coefficients("busbridge2025-refit")

@@ -9,6 +9,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from laws import Architecture
+from planner.problem import BOUNDS, Bounds, Problem, Teacher
 from planner.results import (
     Baseline,
     Certificate,
@@ -22,7 +23,6 @@ from planner.results import (
     Verdict,
 )
 from planner.results import Warning as PlanWarning
-from planner.problem import BOUNDS, Bounds, Problem, Teacher
 from planner.scenarios import SCENARIOS
 
 counts = st.floats(1e6, 1e17)

@@ -10,15 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coefficients import load
-from planner.questions.family.supervised import split_directly
-from planner.questions.family.answer import Member, fleet_of, plan_family
-from planner.questions.family.growth import family_growth
-from planner.questions.family.fleet import solve as solve_fleet
 from planner.errors import InfeasibleError, ProblemError, UnreachableError
 from planner.optimise.starts import reach_range
+from planner.optimum import optimum
 from planner.problem import Bounds, Problem, Teacher
+from planner.questions.family.answer import Member, fleet_of, plan_family
+from planner.questions.family.fleet import solve as solve_fleet
+from planner.questions.family.growth import family_growth
+from planner.questions.family.supervised import split_directly
 from planner.scenarios import SCENARIOS
-from planner.solve import optimum
 from tests.oracles import scip_family
 
 LAW = load("busbridge2025")
@@ -333,7 +333,7 @@ def test_the_picture_says_where_it_leaves_the_domain() -> None:
     pytest.importorskip("matplotlib", reason="pictures need matplotlib")
     from matplotlib import pyplot
 
-    from planner.plots.family import draw
+    from planner.questions.family.picture import draw
 
     capped = Problem.from_mapping({"budget": "1e22", "max_student_tokens": "1B"})
     plans = {
@@ -347,5 +347,5 @@ def test_the_picture_says_where_it_leaves_the_domain() -> None:
         pyplot.close(figure)
 
     assert plans["outside"].warnings
-    assert "OUTSIDE THE RANGE" in said["outside"]
-    assert bool(plans["inside"].warnings) == ("OUTSIDE THE RANGE" in said["inside"])
+    assert "outside the measured range" in said["outside"]
+    assert bool(plans["inside"].warnings) == ("outside the measured range" in said["inside"])

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from planner.analysis.explain import Explanation, explain
 from planner.problem import Problem, Teacher
-from tests.analysis import brute
+from planner.questions.explain.answer import Explanation, explain
+from tests.questions import brute
 
 QUESTIONS = {
     "full": Problem(1e21, 1e9),
@@ -77,7 +77,7 @@ def test_more_compute_is_worth_what_solving_again_says(found: Explanation) -> No
     """Replanned with ten per cent more."""
     from dataclasses import replace
 
-    from planner.solve import optimum
+    from planner.optimum import optimum
 
     problem = found.plan.problem
     student = found.plan.recipe.student.parameters

@@ -11,13 +11,15 @@ from typing import Any
 import pytest
 
 from coefficients import load
+from planner.errors import ProblemError
+from planner.optimum import optimum
+from planner.problem import Problem, Teacher
+from planner.questions.fields import grid_of
 from planner.questions.sweep import files as parts
 from planner.questions.sweep.files import FileError, PartsError, encode, run
-from planner.questions.sweep.grid import COLUMNS, Grid, chunks, parse_list, solve_chunk
-from planner.errors import ProblemError
-from planner.problem import Problem, Teacher
+from planner.questions.sweep.grid import COLUMNS, Grid, chunks, solve_chunk
+from planner.questions.sweep.question import SweepQuestion
 from planner.scenarios import SCENARIOS
-from planner.solve import optimum
 from planner.units import parse_count, parse_flops
 
 LAW = load("busbridge2025")
@@ -157,10 +159,10 @@ def test_the_formats_hold_the_same_values(tmp_path: Path) -> None:
 
 def test_lists_and_ranges_are_read() -> None:
     """Commas part entries, a range has its points, doubles count once."""
-    assert parse_list("1e20,1e22", parse_flops, "budget") == (1e20, 1e22)
-    assert parse_list("1B,1e9,300M", parse_count, "student") == (1e9, 3e8)
-    assert parse_list("1e19:1e21:3", parse_flops, "budget") == pytest.approx((1e19, 1e20, 1e21))
-    assert len(parse_list("1e19:1e21", parse_flops, "budget")) == 50
+    assert grid_of(("1e20", "1e22"), parse_flops, "budget") == (1e20, 1e22)
+    assert grid_of(("1B", "1e9", "300M"), parse_count, "student") == (1e9, 3e8)
+    assert grid_of(("1e19:1e21:3",), parse_flops, "budget") == pytest.approx((1e19, 1e20, 1e21))
+    assert len(grid_of(("1e19:1e21",), parse_flops, "budget")) == 50
 
 
 def test_grids_and_files_that_make_no_sense_are_refused(tmp_path: Path) -> None:
@@ -172,7 +174,7 @@ def test_grids_and_files_that_make_no_sense_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ProblemError, match="more than"):
         grid(budgets=tuple(10.0**20 + i for i in range(7_000_000)))
     with pytest.raises(ProblemError, match="empty entry"):
-        parse_list("1e20,,1e21", parse_flops, "budget")
+        SweepQuestion(budget="1e20,,1e21")
     with pytest.raises(FileError, match=r"\.csv, \.jsonl, \.parquet"):
         run(grid(), tmp_path / "out.xlsx", LAW)
     with pytest.raises(FileError, match="does not exist"):

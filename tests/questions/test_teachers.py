@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from coefficients import load
-from planner.analysis import catalogue
+from planner import catalogue
 from planner.catalogue import Entry
-from planner.questions.teachers.answer import rank_teachers
 from planner.errors import DocumentError, InfeasibleError, ProblemError
+from planner.optimum import optimum
 from planner.problem import Problem, Teacher
-from planner.solve import optimum
+from planner.questions.teachers.answer import rank_teachers
 
 LAW = load("busbridge2025")
 

@@ -10,6 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from planner.errors import InfeasibleError, ProblemError, UnreachableError
+from planner.optimum import optimum
+from planner.problem import Problem, Teacher
 from planner.questions.target.answer import (
     PRECISION,
     Like,
@@ -17,11 +20,8 @@ from planner.questions.target.answer import (
     supervised_targets,
     target,
 )
-from planner.errors import InfeasibleError, ProblemError, UnreachableError
-from planner.problem import Problem, Teacher
 from planner.scenarios import SCENARIOS
-from planner.solve import optimum
-from tests.analysis import brute
+from tests.questions import brute
 
 STUDENT = Problem(1.0, 1e9)
 

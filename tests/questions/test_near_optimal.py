@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from planner.analysis.near_optimal import NearOptimal, near_optimal
 from planner.errors import InfeasibleError, QuantityError
+from planner.optimum import optimum
 from planner.problem import Problem, Teacher
-from planner.solve import optimum
-from tests.analysis import brute
+from planner.questions.near_optimal.answer import NearOptimal, near_optimal
+from tests.questions import brute
 
 QUESTIONS = {
     "full": Problem(1e21, 1e9),

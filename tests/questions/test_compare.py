@@ -10,20 +10,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.analysis import compare as module
 from planner.charges import charges_to_compare
-from planner.analysis.compare import (
+from planner.errors import InfeasibleError, ProblemError
+from planner.optimum import solve_many
+from planner.problem import Problem, Teacher
+from planner.questions.compare import answer as module
+from planner.questions.compare.answer import (
     TIGHT,
     Comparison,
     budget_grid,
     compare,
+    compare_supervised,
     signs,
 )
 from planner.questions.target.answer import smallest_budgets
-from planner.errors import InfeasibleError, ProblemError
-from planner.optimum import solve_many
-from planner.problem import Problem, Teacher
-from tests.analysis import brute
+from tests.questions import brute
 
 ANY = 1e21  # the budget of a template is replaced
 
@@ -104,7 +105,7 @@ def test_no_crossover_where_one_method_is_always_better(usual: list[Comparison])
 
     assert curve.crossovers == ()
     assert set(curve.sign.tolist()) == {1}
-    assert curve.largest_gain(usual[1].budgets) is None
+    assert curve.largest_gain is None
 
 
 def test_differences_within_the_gap_have_no_sign() -> None:
@@ -135,10 +136,10 @@ def test_the_largest_gain_is_the_largest(usual: list[Comparison]) -> None:
     """No budget of the grid has a larger one; inside the domain it is not larger than overall."""
     for found in usual:
         curve = found.curve("best-case")
-        gain = curve.largest_gain(found.budgets)
+        gain = curve.largest_gain
         assert gain is not None
         assert gain.nats == pytest.approx(-np.nanmin(curve.difference))
-        inside = curve.largest_gain(found.budgets, measured_only=True)
+        inside = curve.largest_gain_in_domain
         assert inside is None or inside.nats <= gain.nats
 
 
@@ -163,8 +164,9 @@ def test_compute_ratios_are_inverse_when_roles_swap(
     """Distillation over supervised at a plan's loss, times supervised over distillation at the same
     loss from the smallest budget of distillation, is one."""
     problem = Problem(10**budget, size, *charges)
-    [found] = compare(problem, [problem.budget])
+    [found] = compare_supervised(problem, [problem.budget]).comparisons
     curve = next(each for each in found.curves if each.charges == charges)
+    assert curve.ratios is not None
     ratio = float(curve.ratios.compute[0])
     if not ratio > 0:
         return
@@ -180,8 +182,9 @@ def test_compute_ratios_are_inverse_when_roles_swap(
 
 def test_data_ratio_counts_the_teachers_tokens_by_their_share() -> None:
     """Eq. 34: D_S + delta_pretraining D_T over what supervised training needs for the loss."""
-    [found] = compare(Problem(1e21, 1e9), [1e21])
+    [found] = compare_supervised(Problem(1e21, 1e9), [1e21]).comparisons
     for curve in found.curves:
+        assert curve.ratios is not None
         plans = curve.plans
         data = float(plans.student_tokens[0])
         if curve.charge_pretraining:

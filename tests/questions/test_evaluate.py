@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.analysis.evaluate import Evaluation, evaluate, from_document
-from planner.analysis.rules import RULES
 from planner.errors import ProblemError
+from planner.optimum import optimum
 from planner.problem import Problem, Teacher
-from planner.solve import optimum, solve
-from tests.analysis import brute
+from planner.questions.evaluate.answer import Evaluation, evaluate, evaluate_plan
+from planner.questions.evaluate.rules import RULES
+from planner.questions.plan.answer import solve
+from tests.questions import brute
 
 STUDENT = Problem(1.0, 1e9)
 BIG = Teacher(size=7e9, tokens=20e9)
@@ -182,7 +183,7 @@ def test_a_teacher_known_by_its_loss_is_kept() -> None:
 
 def test_a_plans_document_is_judged_as_the_plan() -> None:
     """What `plan --format json` wrote comes back with distance zero."""
-    found = from_document(solve(Problem(1e21, 1e9)).to_dict())
+    found = evaluate_plan(solve(Problem(1e21, 1e9)))
 
     assert found.cost == pytest.approx(1e21, rel=1e-9)
     assert found.excess <= 1e-6

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from coefficients import draws, load
-from planner.analysis.compare import Comparison, Spread, budget_grid, compare
-from planner.analysis.spread import with_spread
 from planner.problem import Problem
+from planner.questions.compare.answer import Comparison, Spread, budget_grid, compare
+from planner.questions.compare.spread import with_spread
 from planner.uncertainty import reoptimise
 
 REFIT = load("busbridge2025-refit")
