@@ -66,7 +66,8 @@ def optima(problems: Sequence[Problem], coefficients: CoefficientSet) -> list[Op
     """
     batch, counts = to_batches(problems, coefficients)
     tolerance = np.repeat([problem.tolerance for problem in problems], counts)
-    found, ties = cheapest_teachers(batch, minimise(batch, tolerance))
+    owner = np.repeat(np.arange(len(counts)), counts)
+    found, ties = cheapest_teachers(batch, minimise(batch, tolerance, owner=owner))
     least = _least(batch)
     result, start = [], 0
     for problem, count in zip(problems, counts, strict=True):
@@ -270,9 +271,9 @@ def solve_batch(
     baseline: one row per problem for supervised training, where its bounds are not the plan's.
     """
     counts = np.ones(len(batch), dtype=np.intp) if counts is None else counts
-    found, _ = cheapest_teachers(batch, minimise(batch, tolerance, polish))
     first = np.cumsum(counts) - counts
     owner = np.repeat(np.arange(counts.size), counts)
+    found, _ = cheapest_teachers(batch, minimise(batch, tolerance, polish, owner))
     rows = np.lexsort((found.loss, owner))[first]
     lower = np.full(counts.size, np.inf)
     np.minimum.at(lower, owner, found.lower_bound)

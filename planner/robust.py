@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from coefficients import CoefficientSet, draws
 from laws import Cost
 from planner.errors import InfeasibleError, ProblemError
-from planner.optimise.batch import forward_flops
 from planner.optimise.frontier import ROUNDOFF
 from planner.optimum import optima
 from planner.problem import Problem
@@ -183,8 +182,8 @@ class _Objective:
         """s that the budget leaves, capped by the bounds; NaN where it leaves too few."""
         b = self.batch
         u, n, d = points.T
-        student, _ = forward_flops(b, u)
-        teacher, _ = forward_flops(b, n)
+        student, _ = b.flops.on_logs(u)
+        teacher, _ = b.flops.on_logs(n)
         budget = b.budget * (1.0 - ROUNDOFF)  # a logarithm and back costs digits
         cost = Cost(student, teacher, b.charge_inference, b.charge_pretraining, b.serving)
         tokens = cost.student_tokens(budget, np.exp(d))

@@ -28,7 +28,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.optimise.batch import Array, Index, forward_flops
+from planner.optimise.batch import Array, Index
 from planner.questions.family.costs import (
     Cells,
     Teachers,
@@ -40,7 +40,7 @@ from planner.questions.family.costs import (
     theta,
     trained,
 )
-from planner.questions.family.fleet import Fleet, Points, value
+from planner.questions.family.fleet import Fleet, Points, equation_8, value
 
 GROWTH = 1.3
 NO_PRICE = 1e-30  # nats for the whole budget: less than rounding
@@ -169,7 +169,7 @@ def _chunk(f: Fleet, row: Index, at: Points, half: Array, box: Teachers) -> Arra
     b, weight, copies = f.b, f.weight[row], f.copies[row]
     present = copies > 0
     low, high = f.limits(at.y, half)
-    student, _ = forward_flops(b, f.u)
+    student, _ = b.flops.on_logs(f.u)
     train = 3.0 * student * copies / f.budget[row][:, None]  # parts of the budget, per token
     own = train  # a trained teacher's least cost is set aside instead, below
     if not trained(f):
@@ -191,8 +191,9 @@ def _chunk(f: Fleet, row: Index, at: Points, half: Array, box: Teachers) -> Arra
     t0, t1 = (each[:, None, None] for each in box.t)
     t, u = at.t[:, None, None], f.u[None, :, None]
     centre, strong, weak = (value(b, u, edges, each) for each in (t, t0, t1))
-    planned = np.where(b.existing, 0.0, b.gamma)
-    rise0, rise1 = planned * (t0 - b.E), planned * (t1 - b.E)
+    law = equation_8(b)
+    planned = np.where(b.existing, 0.0, b.supervised.gamma)
+    rise0, rise1 = planned * (t0 - b.supervised.E), planned * (t1 - b.supervised.E)
     w, price = weight[:, :, None], at.price[:, None, None]
     read = at.reading[:, :, None]
     logs = price * logs[:, :, None]
@@ -201,12 +202,12 @@ def _chunk(f: Fleet, row: Index, at: Points, half: Array, box: Teachers) -> Arra
     left, right = tokens[..., :-1], tokens[..., 1:]
     most, least_second = np.exp(strong.log_second[..., :-1]), np.exp(weak.log_second[..., 1:])
     sup_low, sup_high = centre.sup_elasticity[..., 1:], centre.sup_elasticity[..., :-1]
-    fall_low = b.c1 * strong.gate[..., :-1] * sup_low + centre.own[..., 1:]
-    fall_high = b.c1 * weak.gate[..., 1:] * sup_high + centre.own[..., :-1]
+    fall_low = law.c1 * strong.gate[..., :-1] * sup_low + centre.own[..., 1:]
+    fall_high = law.c1 * weak.gate[..., 1:] * sup_high + centre.own[..., :-1]
     s_low = price * rates[0] * left + logs - w * most * fall_high
     s_high = price * rates[2] * right + logs - w * least_second * fall_low
-    drop_low = least_second * rise0 / t0 * (b.c0 + b.c1 * strong.gate[..., :-1])
-    drop_high = most * rise1 / t1 * (b.c0 + b.c1 * weak.gate[..., 1:])
+    drop_low = least_second * rise0 / t0 * (law.c0 + law.c1 * strong.gate[..., :-1])
+    drop_high = most * rise1 / t1 * (law.c0 + law.c1 * weak.gate[..., 1:])
 
     e, rest = _split_slopes(f, at, weight, box)
     token_y = [price * read * each[:, None, None] for each in box.token_y]
@@ -238,11 +239,11 @@ def _split_slopes(f: Fleet, at: Points, weight: Array, box: Teachers) -> tuple[A
 
 def _own_slopes(f: Fleet, at: Points, weight: Array, box: Teachers) -> Array:
     """The slope of every kind's psi in y before any of it is given up, (M, K)."""
-    b = f.b
+    b, law = f.b, equation_8(f.b)
     here = value(b, f.u, at.s, at.t[:, None])
-    rise = np.where(b.existing, 0.0, b.gamma * (at.t - b.E))[:, None]
+    rise = np.where(b.existing, 0.0, b.supervised.gamma * (at.t - b.supervised.E))[:, None]
     second = np.exp(here.log_second)
-    own = weight * (rise - second * rise / at.t[:, None] * (b.c0 + b.c1 * here.gate))
+    own = weight * (rise - second * rise / at.t[:, None] * (law.c0 + law.c1 * here.gate))
     return np.asarray(own + at.price[:, None] * at.reading * np.exp(at.s) * box.token_y[1][:, None])
 
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from laws._types import log_sum
 from planner.optimise import frontier
-from planner.optimise.batch import Array, Batch, Index, forward_flops
+from planner.optimise.batch import Array, Batch, Index
 from planner.optimise.bound import teacher_loss
 from planner.questions.family.fleet import Fleet, Points, cheapest_teacher
 
@@ -66,7 +67,7 @@ def teachers(f: Fleet, row: Index, at: Points, half: Array) -> Teachers:
         zs = [frontier.share_range(b, y)[1] for y in ys]
         ns = [frontier.teacher(b, y, z)[0] for y, z in zip(ys, zs, strict=True)]
         flops, slope = zip(*(_forward(b, n) for n in ns), strict=True)
-        steep = [1.0 / (b.alpha * _share(z)) for z in zs]  # -dn/dy, largest at y0
+        steep = [1.0 / (b.supervised.alpha * _share(z)) for z in zs]  # -dn/dy, largest at y0
         flat = [n <= b.n_low + 1e-9 for n in ns]
         steep = [np.where(flat[0], 0.0, steep[0]), np.where(flat[1], 0.0, steep[1]), steep[2]]
         token_y = tuple(-charge * k * g for k, g in zip(slope, steep, strict=True))
@@ -106,7 +107,7 @@ class Cells:
 
 
 def first_cells(f: Fleet, row: Index, at: Points) -> Cells:
-    student, _ = forward_flops(f.b, f.u)
+    student, _ = f.b.flops.on_logs(f.u)
     smallest = np.min(np.where(f.copies[row] > 0, student, np.inf), axis=1)
     most = f.budget[row] / (3.0 * smallest)
     read = _tokens_read(f, row, at)
@@ -181,13 +182,13 @@ class Plane:
 def plane_under(f: Fleet, row: Index, n: Array, d: Array, read: Array) -> Plane:
     """The plane under the log cost of teachers (n, d) that read `read` tokens."""
     b = f.b
-    planned, elasticity = forward_flops(b, n)
+    planned, elasticity = b.flops.on_logs(n)
     logits = b.charge_inference * planned * read
     training = 3.0 * b.charge_pretraining * planned * np.exp(d)
     part = logits / (logits + training)
-    log_p, log_q = b.log_a - b.alpha * n, b.log_b - b.beta * d
-    reach = np.logaddexp(log_p, log_q)
-    h_n, h_d = b.alpha * np.exp(log_p - reach), b.beta * np.exp(log_q - reach)
+    law = b.supervised
+    q, reach = log_sum(*law.log_terms(n, d))
+    h_n, h_d = law.alpha * (1.0 - q), law.beta * q
     mu = _multiplier(b, n, d, elasticity / h_n, (1.0 - part) / h_d)
     slack = _worst(elasticity - mu * h_n, n, b.n_low, b.n_high)
     slack = slack + _worst(1.0 - part - mu * h_d, d, b.d_low, b.d_high)
@@ -205,7 +206,7 @@ def least_training(f: Fleet, row: Index, y: Array) -> Array:
     if not trained(f):
         return np.zeros_like(y)
     n, d = frontier.teacher(b, y, frontier.cheapest_training(b, y))
-    planned, _ = forward_flops(b, np.maximum(n, b.n_low))
+    planned, _ = b.flops.on_logs(np.maximum(n, b.n_low))
     cost = 3.0 * b.charge_pretraining * planned * np.exp(np.maximum(d, b.d_low))
     return np.asarray(cost / f.budget[row] * (1 - 1e-9))
 
@@ -234,7 +235,7 @@ def _worst(residual: Array, at: Array, low: Array, high: Array) -> Array:
 
 def _forward(b: Batch, n: Array) -> tuple[Array, Array]:
     """F and its slope in log N."""
-    total, elasticity = forward_flops(b, n)
+    total, elasticity = b.flops.on_logs(n)
     return total, total * elasticity
 
 

@@ -20,10 +20,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from laws import DistillationLaw
+from laws._types import log_sum
+from planner.errors import ProblemError
 from planner.optimise import frontier
-from planner.optimise.batch import Array, Batch, Index, forward_flops
+from planner.optimise.batch import Array, Batch, Index
 from planner.optimise.bound import supervised_loss, teacher_loss
-from planner.optimise.starts import tokens_for_supervised_loss
 
 Mask = NDArray[np.bool_]
 STEPS = 80
@@ -55,10 +57,10 @@ class Fleet:
         high = np.minimum(b.s_high, b.ratio_high + self.u) + 0.0 * y[:, None]
         if np.any(np.isfinite(b.rho_high)):
             strongest = teacher_loss(b, y - half)[:, None] / b.rho_high
-            high = np.minimum(high, tokens_for_supervised_loss(b, self.u, strongest))
+            high = np.minimum(high, b.supervised.log_tokens_for_loss(self.u, strongest))
         if np.any(b.rho_low > 0):
             weakest = teacher_loss(b, y + half)[:, None] / b.rho_low
-            low = np.maximum(low, tokens_for_supervised_loss(b, self.u, weakest))
+            low = np.maximum(low, b.supervised.log_tokens_for_loss(self.u, weakest))
         return low, high
 
 
@@ -93,20 +95,29 @@ class Value:
     own: Array  # gamma' beta' times the share of the data term
 
 
+def equation_8(b: Batch) -> DistillationLaw:
+    """The batch's law, whose terms the bounds on families take apart; ProblemError for another."""
+    if not isinstance(b.distillation, DistillationLaw):
+        raise ProblemError(
+            f"families are planned under Eq. 8 only, not under {type(b.distillation).__name__}; "
+            "plan each student by itself."
+        )
+    return b.distillation
+
+
 def value(b: Batch, u: Array, s: Array, t: Array) -> Value:
     """The second term of Eq. 8 and its elasticity in the tokens."""
     supervised = supervised_loss(b, u, s)
     log_t = np.log(t)
-    v = (log_t - np.log(supervised) - b.log_d1) / b.f1
-    size, data = b.log_a_s - b.alpha_s * u, b.log_b_s - b.beta_s * s
-    both = np.logaddexp(size, data)
-    log_second = -b.c0 * log_t - b.c1 * b.f1 * np.logaddexp(0.0, v) + b.gamma_s * both
-    sup_data = b.log_b - b.beta * s
-    q = np.exp(sup_data - np.logaddexp(b.log_a - b.alpha * u, sup_data))
+    law, own_law = equation_8(b), b.supervised
+    v = (log_t - np.log(supervised) - law.log_d1) / law.f1
+    share, both = log_sum(*law.log_terms(u, s))
+    log_second = -law.c0 * log_t - law.c1 * law.f1 * np.logaddexp(0.0, v) + law.gamma * both
+    q, _ = log_sum(*own_law.log_terms(u, s))
     gate = np.exp(-np.logaddexp(0.0, -v))
-    sup_elasticity = b.gamma * b.beta * q * (supervised - b.E) / supervised
-    own = b.gamma_s * b.beta_s * np.exp(data - both)
-    return Value(log_second, b.c1 * gate * sup_elasticity + own, gate, sup_elasticity, own)
+    sup_elasticity = own_law.gamma * own_law.beta * q * (supervised - own_law.E) / supervised
+    own = law.gamma * law.beta * share
+    return Value(log_second, law.c1 * gate * sup_elasticity + own, gate, sup_elasticity, own)
 
 
 def solve(f: Fleet, row: Index, y: Array, z: Array | None = None) -> Points:
@@ -115,7 +126,7 @@ def solve(f: Fleet, row: Index, y: Array, z: Array | None = None) -> Points:
     budget, weight, copies = f.budget[row], f.weight[row], f.copies[row]
     low, high = f.limits(y, np.zeros_like(y))
     t = teacher_loss(f.b, y)
-    student, _ = forward_flops(f.b, f.u)
+    student, _ = f.b.flops.on_logs(f.u)
     even = np.log(budget)[:, None] - np.log(student.sum() * 6.0)
     s = np.clip(even + np.zeros_like(low), low, np.maximum(low, high))
     free = z is None
@@ -167,10 +178,10 @@ class _Costs:
 def _costs(f: Fleet, y: Array, z: Array, copies: Array) -> _Costs:
     b = f.b
     n, d = frontier.teacher(b, y, z)
-    planned, elasticity = forward_flops(b, n)
+    planned, elasticity = b.flops.on_logs(n)
     flops = np.where(b.existing, b.teacher_flops, planned)
     charge = np.where(b.existing, 0.0, 3.0 * b.charge_pretraining)
-    student, _ = forward_flops(b, f.u)
+    student, _ = b.flops.on_logs(f.u)
     return _Costs(
         training=3.0 * student * copies,
         logits=b.charge_inference * flops,
@@ -259,8 +270,9 @@ def _shape_step(b: Batch, z: Array, d: Array, elasticity: Array, read: Array) ->
     (3 dp D_T))`` at T tokens read; see `planner.optimise.frontier`."""
     ratio = b.charge_inference * read / (3.0 * b.charge_pretraining * np.exp(d))
     p = 1.0 / (1.0 + np.exp(-z))
-    miss = z - np.log(b.beta / b.alpha) - np.log(elasticity) - np.log1p(ratio)
-    step = miss / (1.0 + ratio / (1.0 + ratio) * p / b.beta)
+    law = b.supervised
+    miss = z - np.log(law.beta / law.alpha) - np.log(elasticity) - np.log1p(ratio)
+    step = miss / (1.0 + ratio / (1.0 + ratio) * p / law.beta)
     return np.asarray(z - np.clip(step, -2.0, 2.0))
 
 
@@ -270,7 +282,7 @@ def cheapest_teacher(b: Batch, y: Array, read: Array) -> tuple[Array, Array]:
     z = _first_share(b, y)
     for _ in range(STEPS):
         n, d = frontier.teacher(b, y, z)
-        fresh = np.clip(_shape_step(b, z, d, forward_flops(b, n)[1], read), low, high)
+        fresh = np.clip(_shape_step(b, z, d, b.flops.on_logs(n)[1], read), low, high)
         settled = np.max(np.abs(fresh - z), initial=0.0) < SETTLED
         z = fresh
         if settled:
@@ -333,4 +345,5 @@ def _first_share(b: Batch, y: Array) -> Array:
     """Where the search for z starts; without pretraining charged, its upper end is the answer."""
     low, high = frontier.share_range(b, y)
     search = (b.charge_pretraining > 0) & ~b.existing
-    return np.where(search, np.clip(np.log(b.beta / b.alpha) + 0.0 * y, low, high), high)
+    middle = np.log(b.supervised.beta / b.supervised.alpha) + 0.0 * y
+    return np.where(search, np.clip(middle, low, high), high)

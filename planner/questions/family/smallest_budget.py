@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from planner.optimise import frontier
-from planner.optimise.batch import Array, forward_flops
+from planner.optimise.batch import Array
 from planner.optimise.bound import teacher_loss
 from planner.optimise.starts import reach_range
 from planner.questions.family.costs import plane_under
-from planner.questions.family.fleet import Fleet, cheapest_teacher, value
+from planner.questions.family.fleet import Fleet, cheapest_teacher, equation_8, value
 
 ROOTS, SPLIT, ROUNDS, MAX_BOXES, BISECTIONS = 64, 4, 14, 20_000, 70
 
@@ -97,9 +97,10 @@ def _least_loss(f: Fleet, y: Array, half: Array, s: Array) -> Array:
         return np.asarray(loss)
     strong, weak = value(b, f.u, s, t0), value(b, f.u, s, t1)
     most, least = np.exp(strong.log_second), np.exp(weak.log_second)
-    rise0, rise1 = (np.where(b.existing, 0.0, b.gamma) * (each - b.E) for each in (t0, t1))
-    slope_low = rise0 - most * rise1 / t1 * (b.c0 + b.c1 * weak.gate)
-    slope_high = rise1 - least * rise0 / t0 * (b.c0 + b.c1 * strong.gate)
+    law, own = equation_8(b), b.supervised
+    rise0, rise1 = (np.where(b.existing, 0.0, own.gamma) * (each - own.E) for each in (t0, t1))
+    slope_low = rise0 - most * rise1 / t1 * (law.c0 + law.c1 * weak.gate)
+    slope_high = rise1 - least * rise0 / t0 * (law.c0 + law.c1 * strong.gate)
     aside = half[:, None] * np.maximum(np.maximum(-slope_low, slope_high), 0.0)
     return np.asarray(np.maximum(loss - aside, t0 + least))
 
@@ -126,7 +127,7 @@ def _cost(f: Fleet, y: Array, s: Array) -> tuple[Array, Array]:
     b = f.b
     possible = np.all(np.isfinite(s), axis=1)
     s = np.where(possible[:, None], s, 0.0)
-    student, _ = forward_flops(b, f.u)
+    student, _ = b.flops.on_logs(f.u)
     tokens = np.where(f.copies[:1] > 0, np.exp(s), 0.0)
     students = np.sum(3.0 * student * f.copies[:1] * tokens, axis=1)
     read = _read(f, s)
@@ -140,7 +141,7 @@ def _cost(f: Fleet, y: Array, s: Array) -> tuple[Array, Array]:
         slack = plane.mu * np.minimum(plane.reach - y, 0.0) + plane.slack
     else:
         n, _ = _teacher(f, y, s)
-        teacher = b.charge_inference * forward_flops(b, n)[0] * read
+        teacher = b.charge_inference * b.flops.on_logs(n)[0] * read
         slack = np.zeros_like(read)
     total = np.where(possible, students + teacher, np.inf)
     lower = np.where(possible, students + teacher * (1.0 + slack), np.inf)

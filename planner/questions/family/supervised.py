@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from planner.optimise.batch import Array, forward_flops
+from laws._types import log_sum
+from planner.optimise.batch import Array
 from planner.optimise.bound import supervised_loss
 from planner.questions.family.fleet import Fleet
 
@@ -27,8 +28,8 @@ class Direct:
 
 def split_directly(f: Fleet) -> Direct:
     """The best supervised split of every problem's budget among its students."""
-    b = f.b
-    student, _ = forward_flops(b, f.u)
+    b, law = f.b, f.b.supervised
+    student, _ = b.flops.on_logs(f.u)
     per_token = 3.0 * student * f.copies / f.budget[:, None]
     low = np.broadcast_to(b.s_low, per_token.shape).astype(float)
     high = np.broadcast_to(b.s_high, per_token.shape).astype(float)
@@ -39,9 +40,8 @@ def split_directly(f: Fleet) -> Direct:
         bottom, top = low, high
         for _ in range(BISECTIONS):
             s = 0.5 * (bottom + top)
-            data = b.log_b - b.beta * s
-            share = np.exp(data - np.logaddexp(b.log_a - b.alpha * f.u, data))
-            gain = f.weight * b.gamma * b.beta * share * (supervised_loss(b, f.u, s) - b.E)
+            share, reach = log_sum(*law.log_terms(f.u, s))
+            gain = f.weight * law.gamma * law.beta * share * np.exp(law.gamma * reach)
             with np.errstate(divide="ignore", invalid="ignore"):
                 worth = np.log(gain) - np.log(per_token) - s > log_price[:, None]
             bottom, top = np.where(worth, s, bottom), np.where(worth, top, s)

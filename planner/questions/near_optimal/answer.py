@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coefficients import CoefficientSet, load
-from laws import Architecture
+from laws import Architecture, DistillationForm
 from laws.flops import TRAINING
 from planner.documents import Values, unwritten
 from planner.errors import QuantityError
 from planner.optimise import Batch, Optima, frontier
-from planner.optimise.batch import Array, forward_flops
+from planner.optimise.batch import Array
 from planner.optimise.ties import cheapest_teachers
 from planner.optimum import Many, optima, solve_batch
 from planner.problem import Problem
@@ -326,8 +326,7 @@ class _Scanner:
 
 
 def _loss(b: Batch, n: Array, d: Array) -> Array:
-    reach = np.logaddexp(b.log_a - b.alpha * n, b.log_b - b.beta * d)
-    return np.asarray(b.E + np.exp(b.gamma * reach))
+    return b.supervised.loss_of_reach(b.supervised.log_reach(n, d))
 
 
 def _shapes(
@@ -407,13 +406,13 @@ def _cheapest_teacher(
 
 
 def _cheapest_on(
-    scanner: _Scanner, u: Array, t: Array, law: object
+    scanner: _Scanner, u: Array, t: Array, law: DistillationForm
 ) -> tuple[float, Row, int] | None:
     b = Batch.broadcast(
         **{**vars(scanner.batch), "budget": np.full(u.size, scanner.batch.budget[0])}
     )
-    y = np.log(np.maximum(t - b.E, 1e-300)) / b.gamma
-    need = np.log(law.tokens_for_loss(np.exp(u), t, scanner.ceiling))  # type: ignore[attr-defined]
+    y = b.supervised.log_reach_of_loss(t)
+    need = np.log(law.tokens_for_loss(np.exp(u), t, scanner.ceiling))
     need = np.maximum(need, np.maximum(b.s_low, b.ratio_low + u))
     front = frontier.solve(b, u, y)
     most = np.minimum(np.minimum(front.s, b.s_high), b.ratio_high + u)
@@ -424,7 +423,7 @@ def _cheapest_on(
     s = np.where(ok, need, most)
     optima = Optima(u, s, front.n, front.d, t, loss, loss, np.zeros(u.size, dtype=np.intp))
     cheap, _ = cheapest_teachers(b, optima, by_training=True)
-    training = TRAINING * forward_flops(b, cheap.n)[0] * np.exp(cheap.d)
+    training = TRAINING * b.flops.on_logs(cheap.n)[0] * np.exp(cheap.d)
     cost = np.where(ok, training, np.inf)
     k = int(np.argmin(cost))
     row = Row(float(u[k]), float(s[k]), float(cheap.n[k]), float(cheap.d[k]))
