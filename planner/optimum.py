@@ -337,7 +337,6 @@ def _students(problem: Problem, coefficients: CoefficientSet) -> Iterator[list[P
     [answer] = optima([problem], coefficients)
     if answer.recipe is None:  # then no buildable one has a plan either
         return
-    assert answer.recipe.student.parameters is not None
     wanted = math.log(answer.recipe.student.parameters)
     middle = min(range(len(sizes)), key=lambda k: abs(math.log(sizes[k]) - wanted))
     yield [replace(problem, student=size) for size in sizes[max(0, middle - 1) : middle + 2]]
@@ -388,7 +387,6 @@ def _best_teacher(
         return None
     if recipe.teacher.existing:
         return recipe, certificate
-    assert recipe.teacher.parameters is not None
     family = coefficients.architectures
     low, high = problem.bounds.teacher_size
     middle = family.nearest(recipe.teacher.parameters).layers

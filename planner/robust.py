@@ -108,7 +108,6 @@ def _search(
     found = np.log(
         np.stack([spread.student_parameters, spread.teacher_parameters, spread.teacher_tokens], 1)
     )
-    assert recipe.student.parameters and recipe.teacher.parameters and recipe.teacher.tokens
     own = (recipe.student.parameters, recipe.teacher.parameters, recipe.teacher.tokens)
     starts = np.concatenate([[np.log(own)], found[np.all(np.isfinite(found), axis=1)]])
     point = starts[int(np.argmin(objective(starts)))]

@@ -32,8 +32,6 @@ def second_opinion(
     theirs, spread = view.cross_entropy, view.interval
     own = optima([problem], other)[0].recipe
     model = baseline.model
-    assert model.parameters is not None
-    assert model.tokens is not None
     return SecondOpinion(
         source=other.name,
         cross_entropy=theirs,

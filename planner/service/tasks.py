@@ -92,8 +92,6 @@ def explore(body: bytes, options: Mapping[str, Any], _: Any) -> Reply:
         recipe, _proof = optimum(problem, coefficients)
     if "gap" in parts:
         student = recipe.student
-        assert student.parameters is not None
-        assert student.tokens is not None
         assert recipe.teacher.cross_entropy is not None
         answer["gap"] = charts.gap(
             student.parameters, student.tokens, recipe.teacher.cross_entropy, coefficients
