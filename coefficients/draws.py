@@ -11,6 +11,7 @@ import io
 import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -33,13 +34,11 @@ def arrays(chosen: CoefficientSet) -> dict[str, Array]:
             "--bootstrap 4096', or use a set that has them, such as busbridge2025-refit."
         )
     try:
-        content = path.read_bytes()
-        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
-            found = {name: np.asarray(stored[name], dtype=float) for name in stored.files}
+        found, digest = _read(path, path.stat().st_mtime_ns)
     except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
         raise CoefficientError(f"Draws file '{path}' cannot be read: {error}.") from error
     expected = chosen.draws_sha256
-    if expected is not None and hashlib.sha256(content).hexdigest() != expected:
+    if expected is not None and digest != expected:
         raise CoefficientError(
             f"Draws file '{path}' is not the one that the set '{chosen.name}' was written with; "
             "put that one back, or fit again."
@@ -48,6 +47,17 @@ def arrays(chosen: CoefficientSet) -> dict[str, Array]:
     if problems:
         raise CoefficientError(f"Draws file '{path}' has {len(problems)} problem(s):", problems)
     return found
+
+
+@lru_cache(maxsize=8)
+def _read(path: Any, modified: int) -> tuple[dict[str, Array], str]:
+    """The arrays of a file, read only, and its SHA-256; kept until the file is another."""
+    content = path.read_bytes()
+    with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+        found = {name: np.asarray(stored[name], dtype=float) for name in stored.files}
+    for array in found.values():
+        array.setflags(write=False)
+    return found, hashlib.sha256(content).hexdigest()
 
 
 def count(chosen: CoefficientSet) -> int:

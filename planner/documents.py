@@ -165,7 +165,7 @@ def load(kind: type[Kind], document: Any, name: str = "document") -> Kind:
     try:
         found: Kind = _adapter(wanted).validate_python(document)
     except ValidationError as error:
-        faults = [_sentence(each) for each in error.errors(include_url=False)]
+        faults = [sentence(each) for each in error.errors(include_url=False)]
         faults = list(dict.fromkeys(faults))
         raise DocumentError(f"'{name}' has {len(faults)} problem(s):", faults) from error
     return found
@@ -203,7 +203,7 @@ def _adapter(kind: Any) -> Any:
     return TypeAdapter(kind)
 
 
-def _sentence(fault: Mapping[str, Any]) -> str:
+def sentence(fault: Mapping[str, Any]) -> str:
     """One fault of pydantic's as a sentence that starts with its place."""
     where = "".join(
         f"[{part}]" if isinstance(part, int) else f".{part}" for part in fault["loc"]

@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coefficients import CoefficientSet, draws, load
-from planner.optimum import Many, optima
-from planner.problem import Problem
+from planner.optimum import Many
 from planner.results import Baseline, Interval, Recipe, SecondOpinion
 from planner.rows import require_distillation
 from planner.uncertainty import DRAWS, interval, recipe_losses
@@ -21,16 +20,18 @@ ALARM = 0.01
 
 
 def second_opinion(
-    problem: Problem, recipe: Recipe, baseline: Baseline, coefficients: CoefficientSet
+    recipe: Recipe, baseline: Baseline, own: Recipe | None, coefficients: CoefficientSet
 ) -> SecondOpinion | None:
-    """The view of the set that this one names as its second opinion; None if it names none."""
+    """The view of the set that this one names as its second opinion; None if it names none.
+
+    own: that set's optimum of the same problem, if it has one.
+    """
     if coefficients.second_opinion is None:
         return None
     other = load(coefficients.second_opinion)
     view = other_view(recipe, coefficients)
     assert view is not None
     theirs, spread = view.cross_entropy, view.interval
-    own = optima([problem], other)[0].recipe
     model = baseline.model
     return SecondOpinion(
         source=other.name,

@@ -10,7 +10,7 @@ from planner.cli.group import QUESTION, PlanGroup, PlannerGroup
 from planner.questions import QUESTIONS
 
 COMMANDS: dict[str, str] = {
-    **dict.fromkeys(QUESTIONS, QUESTION),
+    **{name: QUESTION for name, entry in QUESTIONS.items() if entry.command},
     "sweep": "planner.cli.sweep:sweep",
     "fit": "planner.cli.fit:command",
     "experiments": "planner.cli.experiments:command",
@@ -18,7 +18,6 @@ COMMANDS: dict[str, str] = {
     "train": "planner.cli.train:command",
     "measure-teacher": "planner.cli.measure_teacher:command",
     "benchmark": "planner.cli.benchmark:command",
-    "capacity-gap": "planner.cli.capacity_gap:command",
     "coefficients": "planner.cli.coefficients:coefficients",
     "schema": "planner.cli.schema:schema",
     "serve": "planner.cli.serve:serve",

@@ -20,6 +20,8 @@ class Entry:
 
     package: str
     summary: str
+    command: bool = True
+    """Whether it is a command as well as a route."""
 
     @property
     def question(self) -> type[Question]:
@@ -58,6 +60,7 @@ QUESTIONS: dict[str, Entry] = {
     "teachers": Entry("teachers", "Rank existing teachers by the student they make."),
     "family": Entry("family", "Split one budget over a teacher and several students."),
     "sweep": Entry("sweep", "Solve a whole grid of plans into CSV, JSON lines or Parquet."),
+    "explore": Entry("explore", "A plan and every chart around it.", command=False),
 }
 """Command name -> entry, in the order in which help lists them."""
 

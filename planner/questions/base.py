@@ -143,6 +143,16 @@ class Question(Record):
             if value is not None and value != ():
                 object.__setattr__(self, name, read(value, called))
 
+    @property
+    def quick(self) -> bool:
+        """Whether the answer takes no longer than a plan; a service answers those first."""
+        return False
+
+    @property
+    def points(self) -> int:
+        """About how many problems are solved; a service bounds them."""
+        return 1
+
     def answer(self) -> Answer:
         """The answer; raises PlannerError where there is none."""
         raise NotImplementedError

@@ -114,6 +114,8 @@ def option(
     example: Any = None,
     argument: bool = False,
     file: bool = False,
+    low: float | None = None,
+    high: float | None = None,
     **click: Any,
 ) -> Any:
     """A dataclass field with what its option and its schema show.
@@ -132,6 +134,8 @@ def option(
         "file": file,
         "click": click,
     }
+    if low is not None:
+        metadata |= {"ge": low, "le": high}
     if example is not None:
         metadata["examples"] = [example]
     return field(default=default, metadata=metadata)

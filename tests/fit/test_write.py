@@ -163,14 +163,14 @@ def test_only_what_the_draws_show_is_called_determined() -> None:
     teacher = random.uniform(0.7, 1.2, 120) * law.supervised.loss(size, 20 * size)
     loss = law.loss(size, 20 * size, teacher) * np.exp(0.003 * random.normal(size=120))
     task = Task(FORMS["distillation"], Rows(size, 20 * size, loss, teacher), law.supervised)
-    alike = fit(task, "plain")
-    found = {each.name: each for each in unidentified(alike, bootstrap(alike, 200))}
+    alike = fit(task, "plain", density=4)
+    found = {each.name: each for each in unidentified(alike, bootstrap(alike, 100))}
     assert {"A", "B", "alpha", "beta", "gamma"} <= set(found)
     assert "alpha gamma" not in found["alpha"].instead
     assert "beta gamma" not in found["alpha"].instead
 
-    wide = fit(Task(FORMS["distillation"], distillations(), law.supervised), "plain")
-    said = " ".join(each.instead for each in unidentified(wide, bootstrap(wide, 200)))
+    wide = fit(Task(FORMS["distillation"], distillations(runs=160), law.supervised), "plain")
+    said = " ".join(each.instead for each in unidentified(wide, bootstrap(wide, 100)))
     truth = {
         "alpha gamma": law.alpha * law.gamma,
         "beta gamma": law.beta * law.gamma,

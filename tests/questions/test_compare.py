@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.charges import charges_to_compare
@@ -24,6 +24,7 @@ from planner.questions.compare.answer import (
     signs,
 )
 from planner.questions.target.answer import smallest_budgets
+from tests.examples import examples
 from tests.questions import brute
 
 ANY = 1e21  # the budget of a template is replaced
@@ -152,7 +153,7 @@ def test_several_students_are_each_as_alone(usual: list[Comparison]) -> None:
         assert len(one.crossovers) == len(other.crossovers)
 
 
-@settings(max_examples=15)
+@examples(15)
 @given(
     size=st.floats(2e8, 2e10),
     budget=st.floats(19.5, 24.0),

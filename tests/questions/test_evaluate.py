@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.errors import ProblemError
@@ -15,6 +15,7 @@ from planner.problem import Problem, Teacher
 from planner.questions.evaluate.answer import Evaluation, evaluate, evaluate_plan
 from planner.questions.evaluate.rules import RULES
 from planner.questions.plan.answer import solve
+from tests.examples import examples
 from tests.questions import brute
 
 STUDENT = Problem(1.0, 1e9)
@@ -79,7 +80,7 @@ def test_moves_agree_with_a_scan_of_one_variable(poor: Evaluation) -> None:
     assert kept.student.tokens == pytest.approx(40e9, rel=1e-6)
 
 
-@settings(max_examples=15)
+@examples(15)
 @given(
     tokens=st.floats(5e9, 3e11),
     teacher=st.floats(3e8, 2e10),

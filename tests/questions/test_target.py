@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.errors import InfeasibleError, ProblemError, UnreachableError
@@ -21,6 +21,7 @@ from planner.questions.target.answer import (
     target,
 )
 from planner.scenarios import SCENARIOS
+from tests.examples import examples
 from tests.questions import brute
 
 STUDENT = Problem(1.0, 1e9)
@@ -63,7 +64,7 @@ def test_budgets_agree_with_brute_force() -> None:
         assert brute.best_loss(replace(problem, budget=budget * 0.99)) > 2.2
 
 
-@settings(max_examples=12)
+@examples(12)
 @given(
     size=st.floats(2e8, 2e10),
     above=st.floats(0.02, 0.8),

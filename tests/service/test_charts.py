@@ -85,7 +85,7 @@ def test_the_split_has_a_total_and_says_what_it_is_a_share_of(open_page: Open) -
     assert total[1] == f"{units.format_flops(plan.recipe.flops.total)} FLOPs, {share} of the budget"
     assert units.format_flops(plan.recipe.flops.total) in page.inner_text("#flops tfoot")
     assert "share of the budget" not in page.evaluate(
-        "fetch('/page/charts.js').then((answer) => answer.text())"
+        "fetch('/page/charts/split.js').then((answer) => answer.text())"
     )
 
 

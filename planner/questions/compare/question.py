@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from planner.questions.base import Bounded, Charges, Measured, Question, Served, Teachers
 from planner.questions.fields import Counts, Span, option
+from planner.scenarios import SCENARIOS
 
 if TYPE_CHECKING:
     from planner.questions.compare.answer import Comparisons
@@ -36,6 +37,13 @@ class CompareQuestion(Measured, Served, Bounded, Teachers, Charges, Question):
         flag="--student",
         called="student size",
     )
+
+    @property
+    def points(self) -> int:
+        """Budgets of all students and scenarios."""
+        from planner.questions.compare.answer import budget_grid
+
+        return budget_grid(*self.budget).size * max(1, len(self.students)) * (len(SCENARIOS) + 1)
 
     def answer(self) -> Comparisons:
         """The comparison; InfeasibleError where a student has no plan at any budget."""

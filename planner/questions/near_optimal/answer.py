@@ -423,8 +423,8 @@ def _cheapest_on(
     s = np.where(ok, need, most)
     optima = Optima(u, s, front.n, front.d, t, loss, loss, np.zeros(u.size, dtype=np.intp))
     cheap, _ = cheapest_teachers(b, optima, by_training=True)
-    training = TRAINING * b.flops.on_logs(cheap.n)[0] * np.exp(cheap.d)
-    cost = np.where(ok, training, np.inf)
+    forward, _ = b.flops.on_logs(cheap.n)
+    cost = np.where(ok, TRAINING * forward * np.exp(cheap.d), np.inf)
     k = int(np.argmin(cost))
     row = Row(float(u[k]), float(s[k]), float(cheap.n[k]), float(cheap.d[k]))
     return float(cost[k]), row, k

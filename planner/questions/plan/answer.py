@@ -6,12 +6,14 @@ optimiser as rows of one batch.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from coefficients import CoefficientSet, load
 from planner import verdict
 from planner.documents import derived, unwritten
+from planner.errors import PlannerError
 from planner.optimum import (
     Optimum,
     best_supervised,
@@ -109,21 +111,102 @@ def solve(
     NoDistillationLawError or CoefficientError.
     """
     chosen = chosen_set(problem, coefficients)
+    [found] = _plans([problem], chosen, robust=robust, sensitivity=sensitivity)
+    if isinstance(found, PlannerError):
+        raise found
+    if near_optimal is None:
+        return found
+    return replace(found, near_optimal=around(found.problem, near_optimal, chosen))
+
+
+def solve_each(
+    problems: Sequence[Problem], coefficients: CoefficientSet | None = None
+) -> list[Plan | PlannerError]:
+    """`solve` of many problems under one coefficient set (the first problem's by default).
+
+    Their optima come from one batch, which costs a fraction of solving them one by one. A problem
+    without a plan has its error in the plan's place.
+    """
+    return _plans(problems, chosen_set(problems[0], coefficients)) if problems else []
+
+
+def _plans(
+    problems: Sequence[Problem],
+    chosen: CoefficientSet,
+    robust: str | None = None,
+    sensitivity: bool = False,
+) -> list[Plan | PlannerError]:
     require_distillation(chosen)
-    if problem.round_to_architecture:
-        problem, recipe, certificate = rounded(problem, chosen)
-        found = optima([*_others(problem), replace(problem, stay_in_domain=True)], chosen)
-    else:
-        asked = [problem, *_others(problem), replace(problem, stay_in_domain=True)]
-        main, *found = optima(asked, chosen)
-        recipe, certificate = main.require(chosen)
-    *others, in_domain = found
+    # what is known of a problem before the batch, and what the batch is asked for it
+    groups: list[tuple[Optimum | PlannerError | None, list[Problem]]] = []
+    for problem in problems:
+        if problem.round_to_architecture:
+            groups.append(_buildable(problem, chosen))
+        else:
+            groups.append((None, [problem, *_around(problem)]))
+    asked = [each for _, group in groups for each in group]
+    found = iter(optima(asked, chosen) if asked else [])
+    solved: list[tuple[Optimum | PlannerError, list[Optimum]]] = []
+    for main, group in groups:
+        if isinstance(main, PlannerError):
+            solved.append((main, []))
+        else:
+            solved.append((main if main is not None else next(found), []))
+            solved[-1][1].extend(next(found) for _ in group[main is None :])
+    feasible = [main for main, _ in solved if isinstance(main, Optimum) and main.recipe is not None]
+    second = _second_optima(feasible, chosen)
+    plans: list[Plan | PlannerError] = []
+    for main, others in solved:
+        try:
+            if isinstance(main, PlannerError):
+                raise main
+            main.require(chosen)
+            plans.append(_assemble(main, others, next(second), chosen, robust, sensitivity))
+        except PlannerError as error:
+            plans.append(error)
+    return plans
+
+
+def _around(problem: Problem) -> list[Problem]:
+    """The other scenarios, and the problem inside the domain of validity."""
+    return [*_others(problem), replace(problem, stay_in_domain=True)]
+
+
+def _buildable(
+    problem: Problem, coefficients: CoefficientSet
+) -> tuple[Optimum | PlannerError, list[Problem]]:
+    try:
+        main = Optimum(*rounded(problem, coefficients), 0.0)
+    except PlannerError as error:
+        return error, []
+    return main, _around(main.problem)
+
+
+def _second_optima(found: list[Optimum], coefficients: CoefficientSet) -> Iterator[Recipe | None]:
+    """What the set's second opinion would do in each problem's place."""
+    if coefficients.second_opinion is None or not found:
+        return iter([None] * len(found))
+    other = load(coefficients.second_opinion)
+    return iter([each.recipe for each in optima([each.problem for each in found], other)])
+
+
+def _assemble(
+    main: Optimum,
+    beside: list[Optimum],
+    own: Recipe | None,
+    chosen: CoefficientSet,
+    robust: str | None,
+    sensitivity: bool,
+) -> Plan:
+    problem = main.problem
+    recipe, certificate = main.require(chosen)
+    *others, in_domain = beside
     baseline = best_supervised(problem, chosen)
-    scenarios = _scenarios(Optimum(problem, recipe, certificate, 0.0), others, baseline, chosen)
+    scenarios = _scenarios(main, others, baseline, chosen)
     outside = verdict.leaves_domain(recipe, chosen)
     inside = _in_domain(in_domain, chosen) if outside else None
-    opinion = second_opinion(problem, recipe, baseline, chosen)
-    found_plan = Plan(
+    opinion = second_opinion(recipe, baseline, own, chosen)
+    return Plan(
         problem=problem,
         recipe=recipe,
         certificate=certificate,
@@ -140,10 +223,6 @@ def solve(
         sensitivity=pulls(problem, chosen) if sensitivity else (),
         law=chosen,
     )
-    if near_optimal is None:
-        return found_plan
-    near = around(problem, near_optimal, chosen)
-    return replace(found_plan, near_optimal=near)
 
 
 def _others(problem: Problem) -> list[Problem]:

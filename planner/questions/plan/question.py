@@ -48,6 +48,11 @@ class PlanQuestion(
     )
     sensitivity: bool = option("Also what each coefficient does to the plan.", default=False)
 
+    @property
+    def quick(self) -> bool:
+        """The wider views take longer."""
+        return self.near_optimal is None and self.robust is None and not self.sensitivity
+
     def answer(self) -> Plan:
         """The plan; InfeasibleError where none fits the budget."""
         problem = self.problem()

@@ -90,7 +90,7 @@ def _scenarios(plan: Plan) -> Grid:
         mark = "▸ " if each.chosen else "  "
         rows.append(
             (
-                mark + _scenario_name(each, plan) + words.OUTSIDE * each.outside_domain,
+                mark + scenario_name(each, plan) + words.OUTSIDE * each.outside_domain,
                 words.on_tokens(recipe.student) if recipe else "none feasible",
                 words.on_tokens(recipe.teacher) if recipe else words.NOTHING,
                 units.format_loss(recipe.student.cross_entropy) if recipe else words.NOTHING,
@@ -223,7 +223,7 @@ def model_names(plan: Plan) -> tuple[str, str, str]:
     return ("Student", "Teacher" if free else words.teacher_name(teacher), "Supervised")
 
 
-def _scenario_name(each: ScenarioResult, plan: Plan) -> str:
+def scenario_name(each: ScenarioResult, plan: Plan) -> str:
     """Existing teachers are not trained, whatever share of training was to be charged."""
     if not plan.problem.teachers:
         return each.name

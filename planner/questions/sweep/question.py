@@ -57,6 +57,7 @@ class SweepQuestion(Measured, Served, Bounded, Teachers, Question):
         metavar="FILE|catalogue",
         flag="--teachers",
         file=True,
+        choices=lambda: ("catalogue",),
     )
 
     def grid(self) -> Grid:
@@ -73,6 +74,11 @@ class SweepQuestion(Measured, Served, Bounded, Teachers, Question):
         charges = self._charges("teacher-inference" if existing else DEFAULT_SCENARIO)
         base = replace(base, teachers=(), charge_inference=1.0)
         return Grid(base, budgets, sizes or (None,), charges, existing or (None,))
+
+    @property
+    def points(self) -> int:
+        """Rows of the grid."""
+        return len(self.grid())
 
     def answer(self) -> Sweep:
         """All rows, infeasible ones among them."""

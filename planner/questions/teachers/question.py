@@ -32,6 +32,7 @@ class TeachersQuestion(Measured, Served, Bounded, Teachers, Sized, Budgeted, Que
         metavar="FILE|catalogue",
         flag="--teachers",
         file=True,
+        choices=lambda: ("catalogue",),
     )
     logits: Literal["paid", "stored"] = option(
         "Whether the budget pays for the teacher's logits or they are stored already.",
