@@ -155,7 +155,7 @@ def too_small(problem: Problem, smallest: float, coefficients: CoefficientSet) -
         )
     return InfeasibleError(
         f"a budget of {units.format_flops(problem.budget)} FLOPs is too small{where}: the cheapest "
-        f"plan within the bounds needs {_round_up(smallest)} FLOPs; raise --budget, or lower the "
+        f"plan within the bounds needs {_round_up(smallest)} FLOPs; raise the budget, or lower the "
         "least sizes and tokens or the serving tokens.",
         smallest,
     )
@@ -339,7 +339,6 @@ def _students(problem: Problem, coefficients: CoefficientSet) -> Iterator[list[P
     [answer] = optima([problem], coefficients)
     if answer.recipe is None:  # then no buildable one has a plan either
         return
-    assert answer.recipe.student.parameters is not None
     wanted = math.log(answer.recipe.student.parameters)
     middle = min(range(len(sizes)), key=lambda k: abs(math.log(sizes[k]) - wanted))
     yield [replace(problem, student=size) for size in sizes[max(0, middle - 1) : middle + 2]]
@@ -390,7 +389,6 @@ def _best_teacher(
         return None
     if recipe.teacher.existing:
         return recipe, certificate
-    assert recipe.teacher.parameters is not None
     family = coefficients.architectures
     low, high = problem.bounds.teacher_size
     middle = family.nearest(recipe.teacher.parameters).layers
@@ -426,7 +424,7 @@ def _no_size(role: str, bounds: tuple[float, float]) -> ProblemError:
     low, high = (units.format_count(end) for end in bounds)
     return ProblemError(
         f"no buildable {role} has between {low} and {high} parameters; widen "
-        f"--min-{role}-size and --max-{role}-size, or leave out --round-to-architecture."
+        f"min_{role}_size and max_{role}_size, or leave out round_to_architecture."
     )
 
 

@@ -117,7 +117,6 @@ def explain(problem: Problem, coefficients: CoefficientSet | None = None) -> Exp
     law = require_distillation(chosen)
     plan = solve(problem, chosen)
     student = plan.recipe.student
-    assert student.parameters is not None and student.tokens is not None
     size, tokens = student.parameters, student.tokens
     best_teacher = float(law.best_teacher_loss(size, tokens))
     batch = _batch(plan, chosen)
@@ -149,7 +148,6 @@ def _batch(plan: Plan, coefficients: CoefficientSet) -> Batch:
         problem = replace(problem, teachers=(same[0],))
     size = plan.recipe.student.parameters
     low, high = problem.bounds.student_size
-    assert size is not None
     bounds = replace(problem.bounds, student_size=(min(low, size), max(high, size)))
     batch, _ = to_batches([replace(problem, student=size, bounds=bounds)], coefficients)
     return batch
@@ -157,7 +155,6 @@ def _batch(plan: Plan, coefficients: CoefficientSet) -> Batch:
 
 def _gap_curve(plan: Plan, best_teacher: float, coefficients: CoefficientSet) -> Curve:
     student, teacher = plan.recipe.student, plan.recipe.teacher
-    assert student.parameters is not None and student.tokens is not None
     alone = float(coefficients.supervised.loss(student.parameters, student.tokens))
     floor = float(coefficients.supervised.E)
     low = floor + 0.35 * (min(best_teacher, teacher.cross_entropy) - floor)
@@ -174,7 +171,6 @@ def _along_budget(
 ) -> tuple[Curve, Curve, float]:
     """The two curves at the plan's budget, in one call of the solver."""
     student, teacher = plan.recipe.student, plan.recipe.teacher
-    assert student.parameters is not None and student.tokens is not None
     per_token = float(Cost.of(coefficients.flops, student.parameters).per_token)
     budget = plan.problem.budget
     share = per_token * student.tokens / budget
@@ -205,7 +201,6 @@ def _marginals(plan: Plan, batch: Batch, coefficients: CoefficientSet) -> tuple[
     law = require_distillation(coefficients)
     supervised = coefficients.supervised
     student, teacher, problem = plan.recipe.student, plan.recipe.teacher, plan.problem
-    assert student.parameters is not None and student.tokens is not None
     size, tokens = student.parameters, student.tokens
     more = Batch.broadcast(**{**vars(batch), "budget": problem.budget * np.array([1.0, MORE])})
     both: Many = solve_batch(more, problem.tolerance)
@@ -250,7 +245,6 @@ def _limits(plan: Plan, best_teacher: float, coefficients: CoefficientSet) -> tu
     """The gain if one thing had no limit while the others stayed as planned."""
     law = require_distillation(coefficients)
     student, t = plan.recipe.student, plan.recipe.teacher.cross_entropy
-    assert student.parameters is not None and student.tokens is not None
     size, tokens = student.parameters, student.tokens
     here = float(law.loss(size, tokens, t))
     unlimited = {
