@@ -52,7 +52,7 @@ def question_options(name: str) -> Callable[[Callable[..., None]], Callable[...,
 
 def _answer(name: str) -> Callable[..., None]:
     def run(output: Output, server: Server | None, plot: str | None = None, **given: Any) -> None:
-        given = {key: value for key, value in given.items() if value not in (None, (), False)}
+        given = {key: value for key, value in given.items() if value is not None and value != ()}
         if server is not None:
             QUESTIONS[name].question(**given)  # a mistake is answered here and at once
             server.answer(name, given, output, plot)

@@ -176,7 +176,7 @@ class Question(Record):
         given = {
             each.name: getattr(self, each.name)
             for each in fields(self)
-            if each.name in MAPPING_KEYS and getattr(self, each.name) not in (None, (), False)
+            if each.name in MAPPING_KEYS and _given(getattr(self, each.name))
         }
         if isinstance(self.coefficients, Mapping):
             given["coefficients"] = str(self.coefficients.get("name", "given"))
@@ -325,6 +325,11 @@ def _quantity(hint: Any) -> Quantity | None:
     if get_origin(hint) is Annotated:
         return next((each for each in hint.__metadata__ if isinstance(each, Quantity)), None)
     return next(filter(None, map(_quantity, get_args(hint))), None)
+
+
+def _given(value: Any) -> bool:
+    """Whether a field was filled in; zero is a value."""
+    return value is not None and value is not False and value != ()
 
 
 def _beside(kind: type[Any], name: str) -> Any:
