@@ -26,7 +26,7 @@ SLOW = {"budget": "1e21", "parts": ["curves"], "budgets": 90}
 """Planning the size too over many budgets takes seconds."""
 
 
-@pytest.mark.parametrize("path", ["/v1/plan", "/v1/explore", "/v1/compare"])
+@pytest.mark.parametrize("path", ["/v1/plan", "/v1/explore", "/v1/compare-supervised"])
 def test_large_bodies_are_refused_before_they_are_read(server: Server, path: str) -> None:
     """64 KiB are taken; more is a 413, stated or chunked."""
 
@@ -62,7 +62,7 @@ def test_other_media_types_are_refused(server: Server) -> None:
 def test_grids_have_a_limit(server: Server) -> None:
     """A grid beyond the limit is refused in words, one within works."""
     large = server.post("/v1/explore", {**PLAN, "map_budgets": 200, "map_students": 200})
-    comparison = server.post("/v1/compare", {"budget": "1e19:1e26:3000", "student": "1B"})
+    comparison = server.post("/v1/compare-supervised", {"budget": "1e19:1e26:3000", "student": "1B"})
     strange = server.post("/v1/explore", {**PLAN, "budgets": 2.5})
     teachers = server.post("/v1/plan", {"budget": 1e21, "teachers": ["size=7B,loss=2"] * 65})
 

@@ -223,7 +223,7 @@ def test_a_fuzzed_server_stays_up(server: Server) -> None:
         ])  # fmt: skip
         method = generator.choice([b"POST", b"GET", b"PUT", b"DELETE", b"HEAD", b"PATCH", b"\x00"])
         path = generator.choice([
-            b"/v1/plan", b"/v1/explore", b"/v1/compare", b"/v1/jobs/x", b"/../etc/passwd",
+            b"/v1/plan", b"/v1/explore", b"/v1/compare-supervised", b"/v1/jobs/x", b"/../etc/passwd",
             b"/page/..%2f..%2fapp.py", b"/page/vendor/../../app.py", b"//", b"/v1/plan?format=\xff",
             b"/v1/coefficients/..%2Fload.py", b"/v1/plan?width=999999999999999999999",
         ])  # fmt: skip

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from planner.reports.read import check_recipe
+from planner.questions.plan.answer import Plan
 
 from coefficients import load
 from planner import Problem, solve, units
@@ -51,7 +51,7 @@ def test_the_accept_header_chooses_a_format(server: Server) -> None:
     anything = server.post("/v1/plan", question, headers={"Accept": "*/*"})
 
     assert toml.text.startswith("# Distillation recipe")
-    assert check_recipe(anything.json())["kind"] == "plan"
+    assert Plan.from_document(anything.json()).kind == "plan"
 
 
 MISTAKES: list[dict[str, object]] = [

@@ -32,7 +32,7 @@ LOOSE = 1e-5  # nats: the tolerance of points on a curve
 
 
 @dataclass(frozen=True)
-class Curve:
+class LossCurve:
     """Student loss along `x`, arrays of one length; inf where nothing is feasible."""
 
     x: Annotated[Array, Values()]
@@ -93,9 +93,9 @@ class Explanation(Answer):
     marginals: tuple[Marginal, ...]
     limits: tuple[Limit, ...]
     parts: tuple[Part, ...]
-    gap: Curve
-    along_teacher: Curve
-    along_share: Curve
+    gap: LossCurve
+    along_teacher: LossCurve
+    along_share: LossCurve
 
     @derived
     def limit(self) -> Limit:
@@ -153,7 +153,7 @@ def _batch(plan: Plan, coefficients: CoefficientSet) -> Batch:
     return batch
 
 
-def _gap_curve(plan: Plan, best_teacher: float, coefficients: CoefficientSet) -> Curve:
+def _gap_curve(plan: Plan, best_teacher: float, coefficients: CoefficientSet) -> LossCurve:
     student, teacher = plan.recipe.student, plan.recipe.teacher
     alone = float(coefficients.supervised.loss(student.parameters, student.tokens))
     floor = float(coefficients.supervised.E)
@@ -163,12 +163,12 @@ def _gap_curve(plan: Plan, best_teacher: float, coefficients: CoefficientSet) ->
     law = require_distillation(coefficients)
     loss = np.asarray(law.loss(student.parameters, student.tokens, t))
     quantities = coefficients.quantities(student.parameters, student.tokens, t)
-    return Curve(t, loss, coefficients.domain.covers(quantities))
+    return LossCurve(t, loss, coefficients.domain.covers(quantities))
 
 
 def _along_budget(
     plan: Plan, batch: Batch, coefficients: CoefficientSet
-) -> tuple[Curve, Curve, float]:
+) -> tuple[LossCurve, LossCurve, float]:
     """The two curves at the plan's budget, in one call of the solver."""
     student, teacher = plan.recipe.student, plan.recipe.teacher
     per_token = float(Cost.of(coefficients.flops, student.parameters).per_token)
@@ -190,8 +190,8 @@ def _along_budget(
     within = found.inside(coefficients)
     cut = shares.size
     return (
-        Curve(t, found.cross_entropy[cut:], within[cut:]),
-        Curve(shares, found.cross_entropy[:cut], within[:cut]),
+        LossCurve(t, found.cross_entropy[cut:], within[cut:]),
+        LossCurve(shares, found.cross_entropy[:cut], within[:cut]),
         share,
     )
 
