@@ -8,10 +8,10 @@ from typing import Any
 
 import httpx
 import pytest
+from planner.service.endpoints import EXAMPLE_RUNS
 
 from planner.client import Client
 from planner.errors import DocumentError
-from planner.service.endpoints import EXAMPLE_RUNS
 from tests.service.conftest import Server, limited, serving
 
 CSV = {"Content-Type": "text/csv"}

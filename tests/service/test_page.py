@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from planner import Problem, solve, units
+from planner.questions.plan.answer import Plan
 from planner.reports import words
 from tests.service.conftest import ROOT, Open, Server
 
@@ -109,8 +110,8 @@ def test_a_downloaded_recipe_is_read_back(open_page: Open, tmp_path: Path) -> No
         files[name] = tmp_path / f"recipe.{name}"
         download.value.save_as(files[name])
 
-    document = read_recipe(files["toml"])
-    assert document == read_recipe(files["json"])
+    document = Plan.read_document(files["toml"])
+    assert document == Plan.read_document(files["json"])
     command = page.inner_text("#command").split()
     assert command[0] == "plan"
     code = "from planner.cli import plan_entry; plan_entry()"
