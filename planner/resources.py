@@ -147,6 +147,25 @@ def of_terms(
     return of_work([each for each in work if each[2] > 0], cluster)
 
 
+def on_policy(
+    student_flops: float, teacher_flops: float, completion_tokens: float, prompt_tokens: float = 0.0
+) -> list[tuple[str, Work, float]]:
+    """The work of on-policy distillation, for `of_work`: costed only, no law predicts its result.
+
+    student_flops, teacher_flops: F(N) per token. The student reads the prompts and generates the
+    completions, the teacher scores both in one pass, and the student learns from the completions
+    (forward and backward over prompt and completion). Tokens over all steps.
+    """
+    both = prompt_tokens + completion_tokens
+    work: list[tuple[str, Work, float]] = [
+        ("on-policy: prompts", "prefill", student_flops * prompt_tokens),
+        ("on-policy: student's completions", "decode", student_flops * completion_tokens),
+        ("on-policy: teacher's scores", "teacher_inference", teacher_flops * both),
+        ("on-policy: student's updates", "training", 3.0 * student_flops * both),
+    ]
+    return [each for each in work if each[2] > 0]
+
+
 def of_work(work: Iterable[tuple[str, Work, float]], cluster: Cluster) -> Resources:
     """Resources of named amounts of work, FLOPs each."""
     phases = tuple(_phase(name, kind, flops, cluster) for name, kind, flops in work)

@@ -21,6 +21,7 @@ from planner.resources import (
     implied_utilisation,
     of_terms,
     of_work,
+    on_policy,
 )
 
 H100 = named("H100")
@@ -111,6 +112,18 @@ def test_terms_without_flops_are_no_phase() -> None:
     assert [each.name for each in found.phases] == ["student training", "serving: decode"]
     assert found.phases[1].gpu_hours == pytest.approx(1e19 / (H100.bf16_flops * 0.05) / 3600)
     assert of_work([], Cluster(H100, price=Price(1))).total.cost is None
+
+
+def test_on_policy_distillation_is_costed_in_its_phases() -> None:
+    """Per completion token 2 N_S to decode, 2 N_T to score, 6 N_S to learn; decoding is slowest."""
+    work = on_policy(2e9, 14e9, 1e9)
+    assert [(kind, flops) for _, kind, flops in work] == [
+        ("decode", 2e18), ("teacher_inference", 14e18), ("training", 6e18),
+    ]  # fmt: skip
+    hours = {each.name: each.gpu_hours for each in of_work(work, Cluster(H100)).phases}
+    assert hours["on-policy: student's completions"] > 0.99 * hours["on-policy: teacher's scores"]
+    prompted = on_policy(2e9, 14e9, 1e9, prompt_tokens=1e9)
+    assert sum(flops for *_, flops in prompted) == 2e18 + 2e18 + 28e18 + 12e18
 
 
 def test_the_document_has_the_promised_keys() -> None:
