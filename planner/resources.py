@@ -49,9 +49,10 @@ class Utilisation:
 class Cluster:
     """The devices a plan runs on.
 
-    count: devices at work at once. price: money per device-hour, None where hours are not paid.
-    power: W per device, None for the board power of the catalogue. pue: energy of the building over
-    that of the devices. carbon: g of CO2 per kWh, None where unknown.
+    count: devices at work at once. precision: of the matrix products, whose peak counts. price:
+    money per device-hour, None where hours are not paid. power: W per device, None for the board
+    power of the catalogue. pue: energy of the building over that of the devices. carbon: g of CO2
+    per kWh, None where unknown.
     """
 
     accelerator: Accelerator
@@ -61,8 +62,14 @@ class Cluster:
     power: float | None = None
     pue: float = 1.0
     carbon: float | None = None
+    precision: Literal["bf16", "fp8"] = "bf16"
 
     def __post_init__(self) -> None:
+        if self.precision == "fp8" and self.accelerator.fp8_flops is None:
+            raise QuantityError(
+                f"{self.accelerator.name} has no FP8 products in the catalogue; leave the "
+                "precision at bf16."
+            )
         if not 0 < self.count < float("inf"):
             raise QuantityError(f"count is {self.count}; give a positive number of devices.")
         if not 1.0 <= self.pue <= 10.0:
@@ -77,6 +84,12 @@ class Cluster:
                 f"carbon intensity is {self.carbon}; give grams of CO2 per kWh, between 0 and 2,000"
                 " (0.3 kg per kWh is 300)."
             )
+
+    @property
+    def peak(self) -> float:
+        """FLOP/s of one device that utilisation is a share of."""
+        fp8 = self.accelerator.fp8_flops
+        return fp8 if self.precision == "fp8" and fp8 is not None else self.accelerator.bf16_flops
 
     @property
     def watts(self) -> float | None:
@@ -190,7 +203,7 @@ def of_work(work: Iterable[tuple[str, Work, float]], cluster: Cluster) -> Resour
 
 def _phase(name: str, kind: Work, flops: float, cluster: Cluster) -> Phase:
     share = getattr(cluster.utilisation, kind)
-    hours = flops / (cluster.accelerator.bf16_flops * share) / 3600.0
+    hours = flops / (cluster.peak * share) / 3600.0
     watts, carbon, price = cluster.watts, cluster.carbon, cluster.price
     energy = None if watts is None else hours * watts / 1000.0 * cluster.pue
     return Phase(

@@ -105,6 +105,15 @@ def test_what_is_not_given_is_not_invented() -> None:
     assert powered.total.co2_kg == 0.0
 
 
+def test_fp8_counts_against_its_own_peak() -> None:
+    """Half the hours at the same utilisation, and only where the device has it."""
+    terms = {"student_training": 1e20}
+    half = of_terms(terms, Cluster(H100, precision="fp8")).total.gpu_hours
+    assert half == pytest.approx(of_terms(terms, Cluster(H100)).total.gpu_hours / 2, rel=1e-3)
+    with pytest.raises(QuantityError, match="A100 80GB has no FP8"):
+        Cluster(named("A100"), precision="fp8")
+
+
 def test_terms_without_flops_are_no_phase() -> None:
     """A supervised plan has one phase; serving counts as decode where it is not split."""
     flops = {"student_training": 1e20, "teacher_inference": 0.0, "serving": 1e19}
