@@ -11,3 +11,5 @@ from coefficients.load import load as load
 from coefficients.load import parse as parse
 from coefficients.model import CoefficientSet as CoefficientSet
 from coefficients.model import Source as Source
+from coefficients.quality import Quality as Quality
+from coefficients.save import dumps as dumps

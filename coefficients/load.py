@@ -16,21 +16,41 @@ import tomli
 from coefficients.domain import Domain, Range
 from coefficients.errors import CoefficientError
 from coefficients.model import CoefficientSet, Source
+from coefficients.quality import Quality
 from coefficients.scatter import Scatter
-from laws import SUPERVISED_LAWS, DistillationLaw, Family, ForwardFlops, SupervisedForm
+from laws import (
+    DISTILLATION_LAWS,
+    SUPERVISED_LAWS,
+    DistillationForm,
+    Family,
+    ForwardFlops,
+    SupervisedForm,
+)
 from laws.flops import transformer, two_n
 
 DEFAULT = "busbridge2025"
 
 _TABLES = (
-    "name", "supervised", "distillation", "domain", "flops", "source", "draws",
+    "name", "supervised", "distillation", "domain", "flops", "source", "quality", "draws",
     "draws_sha256", "second_opinion", "scatter",
 )  # fmt: skip
 _SOURCE_KEYS = tuple(f.name for f in fields(Source))
 _TRANSFORMER_KEYS = (
     "context", "vocabulary", "aspect_ratio", "ffn_ratio", "ffn_matrices", "kv_group",
 )  # fmt: skip
-_MAY_BE_ZERO = {"E", "c0"}
+_WHOLE, _REAL = (int, "a whole number"), (float, "a number")
+_QUALITY: dict[str, tuple[type, str]] = {
+    "converged": (bool, "true or false"),
+    "mean_absolute_relative_error": _REAL,
+    "worst_relative_error": _REAL,
+    "runs": _WHOLE,
+    "coefficients_fitted": _WHOLE,
+    "undetermined": (list, "a list of texts"),
+    "resamples": _WHOLE,
+    "resampled_by": (str, "text"),
+    "resample_groups": _WHOLE,
+    "resamples_converged": _REAL,
+}
 _WIDEST = 10.0  # no run is off by a factor of e^10
 
 
@@ -105,6 +125,7 @@ def parse(
     domain = reader.domain(reader.table(document, "domain"))
     flops, family = reader.flops(reader.table(document, "flops"))
     source = reader.source(reader.table(document, "source"))
+    quality = reader.quality(reader.table(document, "quality"))
     scatter = reader.scatter(reader.table(document, "scatter"))
     draws = reader.draws(document.get("draws"), directory)
     stated = document.get("name", name)
@@ -124,6 +145,7 @@ def parse(
         architectures=family,
         domain=domain,
         source=source,
+        quality=quality,
         intervals=reader.intervals,
         draws_path=draws,
         draws_sha256=digest,
@@ -187,13 +209,12 @@ class _Reader:
             return None
         return (low, high)
 
-    def values(
-        self, table: Mapping[str, Any], keys: Iterable[str], where: str
-    ) -> dict[str, float] | None:
-        """Coefficients, each a number or ``{value = ..., interval = [low, high]}``."""
+    def values(self, table: Mapping[str, Any], law: Any, where: str) -> dict[str, float] | None:
+        """A law's coefficients, each a number or ``{value = ..., interval = [low, high]}``."""
+        self.unknown_keys(table, ("form", *law.COEFFICIENTS), f"{where}.")
         found: dict[str, float] = {}
         complete = True
-        for key in keys:
+        for key in law.COEFFICIENTS:
             label = f"{where}.{key}"
             if key not in table:
                 self.problems.append(f"{label}: the coefficient is missing")
@@ -207,7 +228,7 @@ class _Reader:
                     if interval is not None:
                         self.intervals[label] = interval
                 entry = entry.get("value")
-            number = self.number(entry, label, zero=key in _MAY_BE_ZERO)
+            number = self.number(entry, label, zero=key in law.MAY_BE_ZERO)
             complete = complete and number is not None
             if number is not None:
                 found[key] = number
@@ -216,27 +237,29 @@ class _Reader:
     def supervised(self, table: Mapping[str, Any] | None) -> SupervisedForm | None:
         if table is None:
             return None
-        form = table.get("form", "busbridge")
-        if not isinstance(form, str) or form not in SUPERVISED_LAWS:
-            self.problems.append(
-                f"supervised.form = {form!r}: unknown law; known: {', '.join(SUPERVISED_LAWS)}"
-            )
-            return None
-        law = SUPERVISED_LAWS[form]
-        self.unknown_keys(table, ("form", *law.COEFFICIENTS), "supervised.")
-        values = self.values(table, law.COEFFICIENTS, "supervised")
-        return law(**values) if values is not None else None
+        law = self.form(table, "supervised", SUPERVISED_LAWS)
+        values = None if law is None else self.values(table, law, "supervised")
+        return None if law is None or values is None else law(**values)
 
     def distillation(
         self, table: Mapping[str, Any] | None, form: SupervisedForm | None
-    ) -> DistillationLaw | None:
+    ) -> DistillationForm | None:
         if table is None:
             return None
-        self.unknown_keys(table, DistillationLaw.COEFFICIENTS, "distillation.")
-        values = self.values(table, DistillationLaw.COEFFICIENTS, "distillation")
-        if values is None or form is None:
+        law = self.form(table, "distillation", DISTILLATION_LAWS)
+        values = None if law is None else self.values(table, law, "distillation")
+        if law is None or values is None or form is None:
             return None
-        return DistillationLaw(form.canonical(), **values)
+        found: DistillationForm = law(form.canonical(), **values)
+        return found
+
+    def form(self, table: Mapping[str, Any], where: str, known: Mapping[str, Any]) -> Any:
+        """The law that a table names by its `form`; None if there is none of that name."""
+        name = table.get("form", "busbridge")
+        if isinstance(name, str) and name in known:
+            return known[name]
+        self.problems.append(f"{where}.form = {name!r}: unknown law; known: {', '.join(known)}")
+        return None
 
     def domain(self, table: Mapping[str, Any] | None) -> Domain:
         if table is None:
@@ -281,6 +304,25 @@ class _Reader:
                 self.problems.append(f"source.{key} = {value!r}: must be text")
         details = {k: v for k, v in table.items() if k not in known}
         return Source(**known, details=details)
+
+    def quality(self, table: Mapping[str, Any] | None) -> Quality:
+        if table is None:
+            return Quality()
+        self.unknown_keys(table, _QUALITY, "quality.")
+        found: dict[str, Any] = {}
+        for key, value in table.items():
+            if key not in _QUALITY:
+                continue
+            kind, words = _QUALITY[key]
+            if kind is float and isinstance(value, int) and not isinstance(value, bool):
+                value = float(value)
+            if type(value) is not kind or (
+                isinstance(value, list) and not all(isinstance(each, str) for each in value)
+            ):
+                self.problems.append(f"quality.{key} = {value!r}: must be {words}")
+            else:
+                found[key] = tuple(value) if isinstance(value, list) else value
+        return Quality(**found)
 
     def scatter(self, table: Mapping[str, Any] | None) -> Scatter | None:
         if table is None:

@@ -6,9 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from coefficients.domain import Domain, Range
+from coefficients.quality import Quality
 from coefficients.scatter import Scatter
-from laws import DistillationLaw, Family, ForwardFlops, SupervisedForm, SupervisedLaw
+from laws import DistillationForm, Family, ForwardFlops, SupervisedForm, SupervisedLaw
+from laws._types import Real
 
 
 @dataclass(frozen=True)
@@ -29,17 +33,19 @@ class CoefficientSet:
 
     `distillation` is None for a supervised-only set. `draws_path` names an .npz file beside the
     TOML file with resampled coefficients (one array per coefficient), see `draws`; `draws_sha256`
-    is what that file must hash to. `scatter` says how single runs lie about a fitted law.
+    is what that file must hash to. `quality` is what a fit reports of itself, `scatter` says how
+    single runs lie about a fitted law.
     `second_opinion` names the set that plans under this one are compared with.
     """
 
     name: str
     form: SupervisedForm
     flops: ForwardFlops
-    distillation: DistillationLaw | None = None
+    distillation: DistillationForm | None = None
     architectures: Family = field(default_factory=Family)
     domain: Domain = field(default_factory=Domain)
     source: Source = Source()
+    quality: Quality = field(default_factory=Quality)
     intervals: Mapping[str, Range] = field(default_factory=dict)
     draws_path: Path | None = None
     draws_sha256: str | None = None
@@ -50,3 +56,43 @@ class CoefficientSet:
     def supervised(self) -> SupervisedLaw:
         """The supervised law written as Eq. 1, whatever its own form."""
         return self.form.canonical()
+
+    def quantities(
+        self,
+        student_parameters: Real,
+        student_tokens: Real,
+        teacher_cross_entropy: Real,
+        teacher_parameters: Real | None = None,
+        teacher_tokens: Real | None = None,
+    ) -> dict[str, Real | None]:
+        """Every quantity that a domain of validity speaks of, of one plan or of arrays of plans.
+
+        None and NaN stand for what is not known of an existing teacher.
+        """
+        with np.errstate(invalid="ignore", divide="ignore"):
+            supervised = self.supervised.loss(student_parameters, student_tokens)
+            return {
+                "student_parameters": student_parameters,
+                "student_tokens": student_tokens,
+                "teacher_parameters": teacher_parameters,
+                "teacher_tokens": teacher_tokens,
+                "student_tokens_per_parameter": student_tokens / student_parameters,
+                "teacher_cross_entropy": teacher_cross_entropy,
+                "teacher_to_supervised": teacher_cross_entropy / supervised,
+            }
+
+    def measured_teachers(self, student_parameters: float, student_tokens: float) -> Range | None:
+        """Cross-entropies of teachers under which a student like this one was measured.
+
+        (0, inf) where the set states no range for teachers; None for a student that lies outside
+        the measured ones itself, or where the set states no domain at all.
+        """
+        known = self.quantities(student_parameters, student_tokens, np.nan)
+        if not self.domain.covers(known):
+            return None
+        alone = float(self.supervised.loss(student_parameters, student_tokens))
+        everything = (0.0, np.inf)
+        low, high = self.domain.of("teacher_cross_entropy") or everything
+        least, most = self.domain.of("teacher_to_supervised") or everything
+        low, high = max(low, least * alone), min(high, most * alone)
+        return (low, high) if low <= high else None

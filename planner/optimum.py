@@ -1,6 +1,6 @@
 """Certified optima of problems: one by one, thousands as arrays, and with buildable sizes.
 
-All rows of all problems go through the optimiser in one batch. `answers` gives recipes,
+All rows of all problems go through the optimiser in one batch. `optima` gives recipes,
 `solve_many` arrays, `rounded` the best recipe whose sizes are those of real architectures.
 
 Buildable sizes are integers of layers, so they are enumerated: per candidate student, teachers from
@@ -14,12 +14,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
 from coefficients import CoefficientSet, load
 from planner import units
+from planner.documents import Values
 from planner.errors import InfeasibleError, ProblemError
 from planner.optimise import Batch, minimise
 from planner.optimise.batch import Array, Index
@@ -27,10 +29,10 @@ from planner.optimise.frontier import smallest_budget
 from planner.optimise.starts import reach_range
 from planner.optimise.supervised import supervised_optima
 from planner.optimise.ties import charged_cost, cheapest_teachers
-from planner.plan import Certificate, Recipe
-from planner.problem import Problem
-from planner.recipe import Row, binding_bounds, recipe_of
-from planner.rows import to_batches
+from planner.problem import Problem, Teacher
+from planner.recipe import Row, baseline_of, binding_bounds, recipe_of
+from planner.results import Baseline, Certificate, Recipe
+from planner.rows import supervised_batch, to_batches
 
 BUDGET_MARGIN = 1e-5
 """A smallest budget is rounded up by this, so that it is feasible itself."""
@@ -43,7 +45,7 @@ LOOSE = 1e-2
 
 
 @dataclass(frozen=True)
-class Answer:
+class Optimum:
     """The optimum of one problem, or the smallest budget (FLOPs) that would have one."""
 
     problem: Problem
@@ -58,7 +60,7 @@ class Answer:
         return self.recipe, self.certificate
 
 
-def answers(problems: Sequence[Problem], coefficients: CoefficientSet) -> list[Answer]:
+def optima(problems: Sequence[Problem], coefficients: CoefficientSet) -> list[Optimum]:
     """Certified optima of all problems under one coefficient set, in one vectorised search.
 
     A problem with several existing teachers has a row for each; the best row wins, and its lower
@@ -66,7 +68,8 @@ def answers(problems: Sequence[Problem], coefficients: CoefficientSet) -> list[A
     """
     batch, counts = to_batches(problems, coefficients)
     tolerance = np.repeat([problem.tolerance for problem in problems], counts)
-    found, ties = cheapest_teachers(batch, minimise(batch, tolerance))
+    owner = np.repeat(np.arange(len(counts)), counts)
+    found, ties = cheapest_teachers(batch, minimise(batch, tolerance, owner=owner))
     least = _least(batch)
     result, start = [], 0
     for problem, count in zip(problems, counts, strict=True):
@@ -75,7 +78,7 @@ def answers(problems: Sequence[Problem], coefficients: CoefficientSet) -> list[A
         best = rows.start + int(np.argmin(found.loss[rows]))
         smallest = float(np.min(least[rows])) * (1 + BUDGET_MARGIN)
         if not math.isfinite(found.loss[best]):
-            result.append(Answer(problem, None, None, smallest))
+            result.append(Optimum(problem, None, None, smallest))
             continue
         u, s, n, d = (float(getattr(found, name)[best]) for name in "usnd")
         row = Row(u, s, n, d, tie=bool(ties[best]), teacher=best - rows.start)
@@ -87,7 +90,7 @@ def answers(problems: Sequence[Problem], coefficients: CoefficientSet) -> list[A
             tolerance=problem.tolerance,
             boxes=int(np.sum(found.boxes[rows])),
         )
-        result.append(Answer(problem, recipe, certificate, smallest))
+        result.append(Optimum(problem, recipe, certificate, smallest))
     return result
 
 
@@ -164,7 +167,8 @@ def outside_reason(problem: Problem, coefficients: CoefficientSet) -> str:
     if not domain.known:
         return f"the coefficient set '{coefficients.name}' does not state one"
     size = domain.of("student_parameters")
-    if problem.student is not None and size and not size[0] <= problem.student <= size[1]:
+    given = {"student_parameters": problem.student}
+    if problem.student is not None and size and any(domain.outside(given).values()):
         return (
             f"a student of {units.format_count(problem.student)} parameters is outside the "
             f"measured sizes {units.format_count(size[0])} to {units.format_count(size[1])}"
@@ -183,19 +187,20 @@ class Many:
     """Answers as arrays of shape (problems,); inf and NaN where a problem is infeasible.
 
     Parameters are non-embedding, cross-entropies nats per token, flops what the budget pays.
-    `teacher` is the position of the chosen existing teacher, -1 where a new one is planned.
+    `teacher` is the position of the chosen existing teacher, -1 where a new one is planned; its
+    size and tokens are the given ones, NaN where they are not known.
     """
 
-    student_parameters: NDArray[np.float64]
-    student_tokens: NDArray[np.float64]
-    teacher_parameters: NDArray[np.float64]
-    teacher_tokens: NDArray[np.float64]
-    teacher_cross_entropy: NDArray[np.float64]
-    cross_entropy: NDArray[np.float64]
-    lower_bound: NDArray[np.float64]
-    supervised_cross_entropy: NDArray[np.float64]
-    flops: NDArray[np.float64]
-    teacher: NDArray[np.intp]
+    student_parameters: Annotated[NDArray[np.float64], Values()]
+    student_tokens: Annotated[NDArray[np.float64], Values()]
+    teacher_parameters: Annotated[NDArray[np.float64], Values()]
+    teacher_tokens: Annotated[NDArray[np.float64], Values()]
+    teacher_cross_entropy: Annotated[NDArray[np.float64], Values()]
+    cross_entropy: Annotated[NDArray[np.float64], Values()]
+    lower_bound: Annotated[NDArray[np.float64], Values()]
+    supervised_cross_entropy: Annotated[NDArray[np.float64], Values()]
+    flops: Annotated[NDArray[np.float64], Values()]
+    teacher: Annotated[NDArray[np.intp], Values()]
 
     @property
     def feasible(self) -> NDArray[np.bool_]:
@@ -207,6 +212,26 @@ class Many:
         """Certified gap in nats; NaN where a problem is infeasible."""
         with np.errstate(invalid="ignore"):
             return self.cross_entropy - self.lower_bound
+
+    def inside(self, coefficients: CoefficientSet) -> NDArray[np.bool_]:
+        """Where a plan exists and leaves no measured range; all False without a known domain."""
+        quantities = coefficients.quantities(
+            self.student_parameters,
+            self.student_tokens,
+            self.teacher_cross_entropy,
+            self.teacher_parameters,
+            self.teacher_tokens,
+        )
+        return np.asarray(self.feasible & coefficients.domain.covers(quantities))
+
+    def with_teachers(self, teachers: Sequence[Sequence[Teacher]]) -> Many:
+        """The same with the sizes and tokens of the chosen ones among each problem's teachers."""
+        size, tokens = self.teacher_parameters.copy(), self.teacher_tokens.copy()
+        for i in np.flatnonzero((self.teacher >= 0) & self.feasible).tolist():
+            teacher = teachers[i][self.teacher[i]]
+            size[i] = np.nan if teacher.size is None else teacher.size
+            tokens[i] = np.nan if teacher.tokens is None else teacher.tokens
+        return replace(self, teacher_parameters=size, teacher_tokens=tokens)
 
 
 def solve_many(
@@ -226,7 +251,8 @@ def solve_many(
     baseline = None
     if any(problem.stay_in_domain for problem in problems):
         baseline, _ = to_batches([anywhere(problem) for problem in problems], chosen)
-    return solve_batch(batch, tolerance, np.asarray(counts, dtype=np.intp), polish, baseline)
+    found = solve_batch(batch, tolerance, np.asarray(counts, dtype=np.intp), polish, baseline)
+    return found.with_teachers([problem.teachers for problem in problems])
 
 
 def anywhere(problem: Problem) -> Problem:
@@ -243,12 +269,13 @@ def solve_batch(
 ) -> Many:
     """The same for a batch built by hand, `counts` rows (candidate teachers) per problem.
 
+    A batch does not know the sizes of existing teachers: `Many.with_teachers` fills them in.
     baseline: one row per problem for supervised training, where its bounds are not the plan's.
     """
     counts = np.ones(len(batch), dtype=np.intp) if counts is None else counts
-    found, _ = cheapest_teachers(batch, minimise(batch, tolerance, polish))
     first = np.cumsum(counts) - counts
     owner = np.repeat(np.arange(counts.size), counts)
+    found, _ = cheapest_teachers(batch, minimise(batch, tolerance, polish, owner))
     rows = np.lexsort((found.loss, owner))[first]
     lower = np.full(counts.size, np.inf)
     np.minimum.at(lower, owner, found.lower_bound)
@@ -309,7 +336,7 @@ def _students(problem: Problem, coefficients: CoefficientSet) -> Iterator[list[P
         yield [replace(problem, student=size, bounds=bounds)]
         return
     sizes = _buildable("student", problem, coefficients)
-    [answer] = answers([problem], coefficients)
+    [answer] = optima([problem], coefficients)
     if answer.recipe is None:  # then no buildable one has a plan either
         return
     assert answer.recipe.student.parameters is not None
@@ -357,7 +384,7 @@ def _best_teacher(
     problem: Problem, coefficients: CoefficientSet
 ) -> tuple[Recipe, Certificate] | None:
     """The best recipe with a buildable teacher, and its proof; None if no such teacher has one."""
-    free = answers([problem], coefficients)[0]
+    free = optima([problem], coefficients)[0]
     recipe, certificate = free.recipe, free.certificate
     if recipe is None or certificate is None:
         return None
@@ -378,7 +405,7 @@ def _best_teacher(
             tails.append(_teacher_between(problem, low, sizes[0]))
         if sizes[-1] < high:
             tails.append(_teacher_between(problem, sizes[-1], high))
-        found = answers([*rows, *tails], coefficients) if rows or tails else []
+        found = optima([*rows, *tails], coefficients) if rows or tails else []
         feasible = [each for each in found[: len(rows)] if each.recipe is not None]
         if feasible:
             best = min(feasible, key=_loss)
@@ -407,6 +434,32 @@ def _teacher_between(problem: Problem, low: float, high: float) -> Problem:
     return replace(problem, bounds=replace(problem.bounds, teacher_size=(low, high)))
 
 
-def _loss(answer: Answer) -> float:
+def _loss(answer: Optimum) -> float:
     assert answer.recipe is not None
     return answer.recipe.student.cross_entropy
+
+
+def optimum(
+    problem: Problem, coefficients: CoefficientSet | None = None
+) -> tuple[Recipe, Certificate]:
+    """Only the best recipe and its certificate; raises as `solve` does."""
+    chosen = chosen_set(problem, coefficients)
+    return optima([problem], chosen)[0].require(chosen)
+
+
+def supervised(problem: Problem, coefficients: CoefficientSet | None = None) -> Baseline:
+    """The best supervised model for the problem's budget, size and bounds."""
+    return best_supervised(problem, chosen_set(problem, coefficients))
+
+
+def chosen_set(problem: Problem, given: CoefficientSet | None) -> CoefficientSet:
+    """The set that was given, or the one that the problem names."""
+    return given if given is not None else load(problem.coefficients)
+
+
+def best_supervised(problem: Problem, coefficients: CoefficientSet) -> Baseline:
+    """The best supervised model under a set; InfeasibleError where none fits the budget."""
+    best = supervised_optima(supervised_batch(problem, coefficients))
+    if not np.isfinite(best.loss[0]):
+        raise infeasible(problem, best.smallest_budget(), coefficients)
+    return baseline_of(float(best.u[0]), float(best.s[0]), problem, coefficients)

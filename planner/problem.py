@@ -240,6 +240,26 @@ class Problem:
             round_to_architecture=_flag(given, "round_to_architecture"),
         )
 
+    def to_mapping(self) -> dict[str, Any]:
+        """The same in plain values, as `from_mapping` and questions take it, with every bound."""
+        return {
+            "budget": self.budget,
+            "student": self.student,
+            "charge_inference": self.charge_inference,
+            "charge_pretraining": self.charge_pretraining,
+            "teachers": [vars(teacher) for teacher in self.teachers],
+            **{
+                f"{end}_{variable}": getattr(self.bounds, variable)[index]
+                for variable in VARIABLES
+                for index, end in enumerate(("min", "max"))
+            },
+            "serving_tokens": self.serving_tokens,
+            "tolerance": self.tolerance,
+            "coefficients": self.coefficients,
+            "stay_in_domain": self.stay_in_domain,
+            "round_to_architecture": self.round_to_architecture,
+        }
+
 
 VARIABLES = ("student_size", "student_tokens", "teacher_size", "teacher_tokens")
 MAPPING_KEYS = (
@@ -276,6 +296,9 @@ def _flag(given: Mapping[str, Any], key: str) -> bool:
 
 def _bounds(given: Mapping[str, Any]) -> Bounds:
     base = given.get("bounds", "practical")
+    if isinstance(base, Mapping):
+        _only(base, VARIABLES, "bounds")
+        base = Bounds(**{name: (float(low), float(high)) for name, (low, high) in base.items()})
     if not isinstance(base, Bounds):
         if not isinstance(base, str) or base not in BOUNDS:
             raise ProblemError(

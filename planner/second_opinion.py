@@ -8,10 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coefficients import CoefficientSet, draws, load
-from planner import units
-from planner.optimum import Many, answers
-from planner.plan import Baseline, Interval, Recipe, SecondOpinion, Warning
-from planner.problem import Problem
+from planner.optimum import Many
+from planner.results import Baseline, Interval, Recipe, SecondOpinion
 from planner.rows import require_distillation
 from planner.uncertainty import DRAWS, interval, recipe_losses
 
@@ -22,16 +20,18 @@ ALARM = 0.01
 
 
 def second_opinion(
-    problem: Problem, recipe: Recipe, baseline: Baseline, coefficients: CoefficientSet
+    recipe: Recipe, baseline: Baseline, own: Recipe | None, coefficients: CoefficientSet
 ) -> SecondOpinion | None:
-    """The view of the set that this one names as its second opinion; None if it names none."""
+    """The view of the set that this one names as its second opinion; None if it names none.
+
+    own: that set's optimum of the same problem, if it has one.
+    """
     if coefficients.second_opinion is None:
         return None
     other = load(coefficients.second_opinion)
     view = other_view(recipe, coefficients)
     assert view is not None
     theirs, spread = view.cross_entropy, view.interval
-    own = answers([problem], other)[0].recipe
     model = baseline.model
     assert model.parameters is not None
     assert model.tokens is not None
@@ -80,38 +80,9 @@ def other_losses(plans: Many, coefficients: CoefficientSet) -> Array | None:
     law = require_distillation(other)
     with np.errstate(invalid="ignore"):
         planned = other.supervised.loss(plans.teacher_parameters, plans.teacher_tokens)
-        teacher = np.where(np.isnan(planned), plans.teacher_cross_entropy, planned)
+        teacher = np.where(plans.teacher >= 0, plans.teacher_cross_entropy, planned)
         found = law.loss(plans.student_parameters, plans.student_tokens, teacher)
     return np.where(plans.feasible, found, np.nan)
-
-
-def opinion_warning(opinion: SecondOpinion | None, ours: float, name: str) -> tuple[Warning, ...]:
-    """A warning where the disagreement goes beyond the intervals and is large enough to matter."""
-    if opinion is None or not opinion.disagrees:
-        return ()
-    apart = abs(opinion.cross_entropy - ours) > ALARM * ours
-    if not apart and (opinion.regret is None or opinion.regret < ALARM):
-        return ()  # reported beside the plan, but no reason to bet differently
-    spread = opinion.interval
-    around = (
-        f" ({units.format_loss(spread.low)} to {units.format_loss(spread.high)})" if spread else ""
-    )
-    tail = (
-        f"; its own optimum is {units.format_loss(opinion.regret)} nats better than this recipe"
-        if opinion.regret is not None and opinion.regret >= ALARM
-        else ""
-    )
-    return (
-        Warning(
-            "second-opinion",
-            f"the coefficients disagree: {opinion.source} predicts "
-            f"{units.format_loss(opinion.cross_entropy)}{around} for this recipe, {name} "
-            f"{units.format_loss(ours)}{tail}.",
-            "cross_entropy",
-            opinion.cross_entropy,
-            None if spread is None else (spread.low, spread.high),
-        ),
-    )
 
 
 def _interval(recipe: Recipe, coefficients: CoefficientSet) -> Interval | None:

@@ -4,13 +4,15 @@ against itself, and whether to distil or to train directly.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from coefficients import CoefficientSet
+from coefficients import CoefficientSet, Domain, Range
+from laws._types import Real
 from planner import units
-from planner.plan import Baseline, Recipe, ScenarioResult, Verdict, Warning
 from planner.problem import Problem
 from planner.recipe import quantities
+from planner.results import Baseline, Recipe, ScenarioResult, SecondOpinion, Verdict, Warning
+from planner.second_opinion import ALARM
 
 LAW_ERROR = 0.01
 """Relative accuracy that the law's authors claim (Sec. 4.3 and App. E: about 1% or better)."""
@@ -28,9 +30,20 @@ _NAMES = {
 }  # fmt: skip
 
 
-def fit_warnings(coefficients: CoefficientSet) -> tuple[Warning, ...]:
-    """What the set's own fit said of itself, if it was one of ours."""
-    return cautions(coefficients)
+def warnings_of(
+    recipe: Recipe,
+    baseline: Baseline,
+    opinion: SecondOpinion | None,
+    coefficients: CoefficientSet,
+) -> tuple[Warning, ...]:
+    """Every warning of a plan. A new one is a function of this module and a line here."""
+    return (
+        *fit_warnings(coefficients),
+        *domain_warnings(recipe, coefficients),
+        *opinion_warnings(opinion, recipe, coefficients),
+        *teacher_warnings(recipe, coefficients),
+        *baseline_warnings(baseline, coefficients),
+    )
 
 
 def domain_warnings(recipe: Recipe, coefficients: CoefficientSet) -> tuple[Warning, ...]:
@@ -42,16 +55,13 @@ def domain_warnings(recipe: Recipe, coefficients: CoefficientSet) -> tuple[Warni
                 "unknown-domain",
                 f"the coefficient set '{coefficients.name}' does not say where it was measured, so "
                 "nothing tells whether this plan extrapolates.",
+                scope="coefficients",
             ),
         )
     found = []
-    for quantity, value in quantities(recipe, coefficients).items():
-        measured = domain.of(quantity)
-        if value is None or measured is None:
-            continue
-        low, high = measured
-        if low * (1 - 1e-9) <= value <= high * (1 + 1e-9):
-            continue
+    values = quantities(recipe, coefficients)
+    for quantity in _left(domain, values):
+        value, (low, high) = float(values[quantity] or 0.0), _range(domain, quantity)
         label, show = _NAMES[quantity]
         side, factor = ("below", low / value) if value < low else ("above", value / high)
         times = f", by a factor of {units.format_ratio(factor)}" if factor >= 1.1 else ""
@@ -62,37 +72,47 @@ def domain_warnings(recipe: Recipe, coefficients: CoefficientSet) -> tuple[Warni
                 f"{show(low)} to {show(high)}{times}.",
                 quantity,
                 value,
-                measured,
+                (low, high),
+                alarm=True,
             )
         )
     return tuple(found)
 
 
+def _left(domain: Domain, quantities: Mapping[str, Real | None]) -> list[str]:
+    """Names of the quantities outside their measured ranges."""
+    return [name for name, out in domain.outside(quantities).items() if out]
+
+
+def _range(domain: Domain, quantity: str) -> Range:
+    measured = domain.of(quantity)
+    assert measured is not None  # it was left
+    return measured
+
+
 def leaves_domain(recipe: Recipe, coefficients: CoefficientSet) -> bool:
     """Whether the law extrapolates for this recipe, as far as the set tells."""
-    return any(each.code == "outside-domain" for each in domain_warnings(recipe, coefficients))
+    return bool(_left(coefficients.domain, quantities(recipe, coefficients)))
 
 
 def baseline_warnings(baseline: Baseline, coefficients: CoefficientSet) -> tuple[Warning, ...]:
     """Warnings where the supervised baseline itself leaves the measured sizes or tokens."""
+    domain, model = coefficients.domain, baseline.model
+    values = {"student_parameters": model.parameters, "student_tokens": model.tokens}
     found = []
-    for quantity, value in (
-        ("parameters", baseline.model.parameters),
-        ("tokens", baseline.model.tokens),
-    ):
-        measured = coefficients.domain.of(f"student_{quantity}")
-        low, high = measured or (0.0, 0.0)
-        if measured is None or value is None or low * (1 - 1e-9) <= value <= high * (1 + 1e-9):
-            continue
+    for name in _left(domain, values):
+        kind, value, measured = name.partition("_")[2], values[name], _range(domain, name)
+        assert value is not None
         found.append(
             Warning(
                 "baseline-outside-domain",
-                f"the supervised baseline's {quantity} ({units.format_count(value)}) are outside "
+                f"the supervised baseline's {kind} ({units.format_count(value)}) are outside "
                 f"the measured range {units.format_count(measured[0])} to "
                 f"{units.format_count(measured[1])}.",
-                f"supervised_{quantity}",
+                f"supervised_{kind}",
                 value,
                 measured,
+                scope="baseline",
             )
         )
     return tuple(found)
@@ -116,6 +136,39 @@ def teacher_warnings(recipe: Recipe, coefficients: CoefficientSet) -> tuple[Warn
             "teacher_cross_entropy",
             teacher.cross_entropy,
             (floor, float("inf")),
+            alarm=True,
+        ),
+    )
+
+
+def opinion_warnings(
+    opinion: SecondOpinion | None, recipe: Recipe, coefficients: CoefficientSet
+) -> tuple[Warning, ...]:
+    """Where two sets disagree by more than their intervals, and by enough to matter."""
+    if opinion is None or not opinion.disagrees:
+        return ()
+    ours, name = recipe.student.cross_entropy, coefficients.name
+    apart = abs(opinion.cross_entropy - ours) > ALARM * ours
+    if not apart and (opinion.regret is None or opinion.regret < ALARM):
+        return ()  # reported beside the plan, but no reason to bet differently
+    spread = opinion.interval
+    around = (
+        f" ({units.format_loss(spread.low)} to {units.format_loss(spread.high)})" if spread else ""
+    )
+    tail = (
+        f"; its own optimum is {units.format_loss(opinion.regret)} nats better than this recipe"
+        if opinion.regret is not None and opinion.regret >= ALARM
+        else ""
+    )
+    return (
+        Warning(
+            "second-opinion",
+            f"the coefficients disagree: {opinion.source} predicts "
+            f"{units.format_loss(opinion.cross_entropy)}{around} for this recipe, {name} "
+            f"{units.format_loss(ours)}{tail}.",
+            "cross_entropy",
+            opinion.cross_entropy,
+            None if spread is None else (spread.low, spread.high),
         ),
     )
 
@@ -226,50 +279,49 @@ for 9 coefficients three in four predictions lay in their 90% intervals, of 24 r
 _CONVERGED = 0.9
 
 
-def cautions(coefficients: CoefficientSet) -> tuple[Warning, ...]:
-    """Warnings from what `planner fit` wrote into the file; none for a published set."""
-    return tuple(Warning(code, text) for code, text in _found(coefficients))
+def fit_warnings(coefficients: CoefficientSet) -> tuple[Warning, ...]:
+    """Warnings from what `planner fit` found of its own fit; none for a published set."""
+    return tuple(Warning(code, text, scope="coefficients") for code, text in _of_fit(coefficients))
 
 
-def _found(coefficients: CoefficientSet) -> Iterator[tuple[str, str]]:
-    said, name = coefficients.source.details, coefficients.name
-    if said.get("converged") is False:
+def _of_fit(coefficients: CoefficientSet) -> Iterator[tuple[str, str]]:
+    quality, name = coefficients.quality, coefficients.name
+    if quality.converged is False:
         yield (
             "fit-not-converged",
             f"the fit that made the coefficient set '{name}' did not converge; its "
             "predictions and intervals are those of wherever it stopped.",
         )
-    error = said.get("mean_absolute_relative_error")
-    if isinstance(error, float) and error > MISFIT:
+    error = quality.mean_absolute_relative_error
+    if error is not None and error > MISFIT:
         yield (
             "fit-misfit",
             f"the law of the coefficient set '{name}' misses its own runs by {error:.1%} on "
             "average; check their units and columns, and do not plan with it.",
         )
-    undetermined = said.get("undetermined")
-    if isinstance(undetermined, list) and undetermined:
+    if quality.undetermined:
         yield (
             "fit-undetermined",
             f"the runs behind the coefficient set '{name}' determine no combination of "
-            f"{'; nor of '.join(map(str, undetermined))}: away from those runs its predictions are "
+            f"{'; nor of '.join(quality.undetermined)}: away from those runs its predictions are "
             "guesses.",
         )
-    groups, by = said.get("resample_groups"), said.get("resampled_by")
-    if isinstance(groups, int) and groups < FEW_GROUPS:
+    groups = quality.resample_groups
+    if groups is not None and groups < FEW_GROUPS:
         yield (
             "fit-few-groups",
             f"the draws of the coefficient set '{name}' resample only {groups} groups of runs (by "
-            f"{by}): its intervals are too narrow.",
+            f"{quality.resampled_by}): its intervals are too narrow.",
         )
-    runs, fitted = said.get("runs"), said.get("coefficients_fitted")
-    if isinstance(runs, int) and isinstance(fitted, int) and runs < RUNS_PER_COEFFICIENT * fitted:
+    runs, fitted = quality.runs, quality.coefficients_fitted
+    if runs is not None and fitted is not None and runs < RUNS_PER_COEFFICIENT * fitted:
         yield (
             "fit-few-runs",
             f"the coefficient set '{name}' fits {fitted} coefficients to {runs} runs: its "
             "intervals are too narrow.",
         )
-    settled = said.get("resamples_converged")
-    if isinstance(settled, float) and settled < _CONVERGED:
+    settled = quality.resamples_converged
+    if settled is not None and settled < _CONVERGED:
         yield (
             "fit-resamples",
             f"only {settled:.0%} of the resamples behind the coefficient set '{name}' converged; "

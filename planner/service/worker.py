@@ -1,78 +1,116 @@
-"""A solver process: reads tasks from stdin, answers on stdout, ends when its front does."""
+"""What runs in a solver process: one task, or a batch of one kind, in and answers out."""
 
 from __future__ import annotations
 
-import json
 import logging
+import multiprocessing
 import os
 import resource
 import signal
-import sys
-from typing import BinaryIO
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from typing import Any
 
 from planner.errors import INPUT_ERRORS
 from planner.service import logs
-from planner.service.pool import Reply, problem_reply
-from planner.service.problems import Problem, RefusedError, of_error
+from planner.service.limits import Limits
+from planner.service.problems import MEDIA_TYPE, Problem, RefusedError, of_error
 
 MOST_MEMORY = 4 * 2**30
 """Bytes of address space: a question that needs more fails alone, and the machine goes on."""
 
+GATHERED = ("plan",)
+"""Tasks that take a list of questions in one call (`tasks.BATCHES`)."""
+
 log = logging.getLogger("planner.service.worker")
 
 
-def serve(source: BinaryIO, sink: BinaryIO) -> None:
-    """Answer tasks until `source` ends."""
+@dataclass(frozen=True)
+class Reply:
+    """A task's answer: what goes to the client as it is, or a refusal."""
 
-    def progress(done: float, message: str) -> None:
-        sink.write(json.dumps({"progress": done, "message": message}).encode() + b"\n")
-        sink.flush()
-
-    while line := source.readline():
-        head = json.loads(line)
-        body = source.read(head["length"])
-        reply = answer(head["task"], body, head["options"], progress)
-        first = {
-            "status": reply.status, "media_type": reply.media_type, "length": len(reply.body)
-        }  # fmt: skip
-        sink.write(json.dumps(first).encode() + b"\n" + reply.body)
-        sink.flush()
+    status: int
+    media_type: str
+    body: bytes
 
 
-def answer(task: str, body: bytes, options: dict[str, object], progress: object) -> Reply:
+@dataclass(frozen=True)
+class Context:
+    """What a task may know beside its question: the server's limits, and whom to tell how far."""
+
+    limits: Limits = field(default_factory=Limits)
+    news: Connection | None = None
+
+    def progress(self, done: float, message: str) -> None:
+        """Tell how much of the work is done, 0 to 1."""
+        if self.news is not None:
+            self.news.send((done, message))
+
+
+_context = Context()
+
+
+def begin(niceness: int, level: str, limits: Limits, news: Connection) -> None:
+    """Set a fresh process up: it ends with its front, and never by a Ctrl-C of its own."""
+    global _context
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
+    os.nice(niceness)
+    logs.configure(level)
+    _context = Context(limits, news)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(0)
+
+
+def warm() -> int:
+    """Import everything and solve once, so that no client waits for it; the process id."""
+    work("plan", [(b'{"budget": 1e21, "student": 1e9}', {})] * 2)
+    return os.getpid()
+
+
+def work(task: str, questions: Sequence[tuple[bytes, Mapping[str, Any]]]) -> list[Reply]:
+    """The answers to questions of one task, in their order."""
+    from planner.service.tasks import BATCHES
+
+    if len(questions) > 1 and task in BATCHES:
+        try:
+            return BATCHES[task](questions, _context)
+        except Exception:
+            log.exception("a batch of task %s failed; its questions are asked one by one", task)
+    return [answer(task, body, options, _context) for body, options in questions]
+
+
+def answer(task: str, body: bytes, options: Mapping[str, Any], context: Context) -> Reply:
     """One task's reply; a mistake of the client becomes a problem, a fault of ours a 500."""
     from planner.service.tasks import TASKS
 
     try:
-        return TASKS[task](body, options, progress)
-    except RefusedError as refusal:
-        return problem_reply(refusal.problem)
-    except INPUT_ERRORS as error:
+        return TASKS[task](body, options, context)
+    except Exception as error:
+        return refusal(error, task)
+
+
+def refusal(error: Exception, task: str) -> Reply:
+    """The reply for an exception that a task raised."""
+    if isinstance(error, RefusedError):
+        return problem_reply(error.problem)
+    if isinstance(error, INPUT_ERRORS):
         return problem_reply(of_error(error))
-    except Exception:
-        # the client learns nothing of our insides, the operator everything but the payload
-        log.exception("task %s failed", task)
-        return problem_reply(
-            Problem(500, "internal", "The solver failed on this request; please report it.")
-        )
+    # the client learns nothing of our insides, the operator everything but the payload
+    log.error("task %s failed", task, exc_info=error)
+    return problem_reply(
+        Problem(500, "internal", "The solver failed on this request; please report it.")
+    )
 
 
-def main() -> None:
-    """Take stdin and stdout for the protocol; whatever else prints goes to stderr."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
-    os.nice(int(sys.argv[1]))
-    source = os.fdopen(os.dup(0), "rb")
-    sink = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    with open(os.devnull, "rb") as nothing:
-        os.dup2(nothing.fileno(), 0)
-    logs.configure(sys.argv[2])
-    try:
-        serve(source, sink)
-    except BrokenPipeError:  # the front is gone, nobody waits for the answer
-        os._exit(0)
-
-
-if __name__ == "__main__":
-    main()
+def problem_reply(problem: Problem) -> Reply:
+    """A refusal in the shape of an answer."""
+    return Reply(problem.status, MEDIA_TYPE, problem.body())

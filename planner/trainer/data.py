@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
 from itertools import islice
@@ -29,6 +28,7 @@ from planner.trainer.files import (
     exclusive,
     read_json,
     storage,
+    undamaged,
     verify,
     write_directory,
     write_file,
@@ -46,7 +46,7 @@ Tokens = NDArray[np.int64]
 @dataclass(frozen=True)
 class DataSpec:
     """Which text, cut how. `tokenizer` is None (train one of `vocabulary` entries on the corpus),
-    the path of a tokenizer.json or of a directory holding one, or the name of a model on the hub.
+    the path of a tokenizer.json or of a directory holding one, or ``hub:NAME`` of a model there.
 
     `max_documents` bounds what is read (needed for endless hub data sets); `validation_share` of
     the documents is held out and the rest halved between teacher and student.
@@ -206,22 +206,17 @@ class Sampler:
         ]
         return np.concatenate(found).astype(np.int64)
 
+    def needed(self, steps: int) -> NDArray[np.int64]:
+        """The sequences of the first `steps` updates, sorted, each once."""
+        places = steps * self.batch
+        if places >= self.windows:
+            return np.arange(self.windows)
+        return np.sort(_permutation(self.windows, self.seed, 0)[:places])
+
 
 @lru_cache(maxsize=2)
 def _permutation(windows: int, seed: int, epoch: int) -> NDArray[np.int64]:
     return np.random.default_rng((seed, epoch)).permutation(windows)
-
-
-@contextmanager
-def undamaged(what: str, path: Path, remedy: str) -> Iterator[None]:
-    """Turn what goes wrong in using well-formed JSON of another shape into a sentence."""
-    try:
-        yield
-    except PlannerError:
-        raise
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
-        reason = f"lacks {error}" if isinstance(error, KeyError) else str(error)
-        raise StorageError(f"the {what} at {path} is damaged ({reason}); {remedy}") from error
 
 
 def digest(value: object) -> str:
@@ -231,7 +226,7 @@ def digest(value: object) -> str:
 
 
 def load_tokenizer(source: str) -> Any:
-    """A tokenizer from a tokenizer.json, a directory holding one, or a model's name on the hub.
+    """A tokenizer from a tokenizer.json, a directory holding one, or ``hub:NAME``.
 
     Truncation and padding that were saved with it are switched off: documents stay whole.
     """
@@ -241,7 +236,7 @@ def load_tokenizer(source: str) -> Any:
         found = (
             tokenizers.Tokenizer.from_file(str(file))
             if file
-            else tokenizers.Tokenizer.from_pretrained(source)
+            else tokenizers.Tokenizer.from_pretrained(source.removeprefix(corpora.HUB))
         )
     except Exception as error:  # the library raises bare exceptions
         raise PlannerError(f"no tokenizer can be read from {source!r}: {error}") from error
@@ -251,14 +246,19 @@ def load_tokenizer(source: str) -> Any:
 
 
 def _tokenizer_file(source: str) -> Path | None:
-    """The tokenizer.json that `source` names; None for a name on the hub."""
+    """The tokenizer.json that `source` names; None for ``hub:NAME``.
+
+    Only `hub:` leads to the network, so that a mistyped path does not.
+    """
+    if source.startswith(corpora.HUB):
+        return None
     path = Path(source).expanduser()
     file = path / "tokenizer.json" if path.is_dir() else path
-    if file.is_file():
-        return file
-    if path.exists() or source.startswith((".", "/", "~")):
-        raise PlannerError(f"no tokenizer.json at {source}")
-    return None
+    if not file.is_file():
+        raise PlannerError(
+            f"no tokenizer.json at {source}; one on the hub is named {corpora.HUB}{source}"
+        )
+    return file
 
 
 PROBE = "The 3 quick brown foxes: naïve café, 东京!\n\tdef f(x): return x**2  # ok"

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import log
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -34,14 +35,21 @@ class Objective:
 
     `top_k` and `top_p` truncate the teacher's distribution; `tail` says what becomes of the rest:
     "renormalise" spreads it over what was kept, "bucket" matches it as one further outcome.
+
+    `direction` "jsd" is the generalised Jensen-Shannon divergence (Agarwal et al. 2024, arXiv
+    2306.13649): ``beta KL(p || m) + (1 - beta) KL(q || m)`` with ``m = beta p + (1 - beta) q``.
+    `hidden` weighs one minus the cosine between the teacher's last hidden state and a learned
+    linear map of the student's, per token, beside all that.
     """
 
     mixing: float = 1.0
     temperature: float = 1.0
-    direction: Literal["forward", "reverse"] = "forward"
+    direction: Literal["forward", "reverse", "jsd"] = "forward"
     top_k: int | None = None
     top_p: float | None = None
     tail: Literal["renormalise", "bucket"] = "renormalise"
+    beta: float = 0.5
+    hidden: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.mixing <= 1:
@@ -52,6 +60,10 @@ class Objective:
             raise PlannerError(f"top-k must keep at least one token, not {self.top_k}")
         if self.top_p is not None and not 0 < self.top_p <= 1:
             raise PlannerError(f"top-p must be in (0, 1], not {self.top_p}")
+        if not 0 < self.beta < 1:
+            raise PlannerError(f"beta of the divergence must be in (0, 1), not {self.beta}")
+        if not 0 <= self.hidden < float("inf"):
+            raise PlannerError(f"the weight of hidden states cannot be {self.hidden}")
         truncated = self.top_k is not None or self.top_p is not None
         if self.direction == "reverse" and truncated and self.tail == "renormalise":
             raise PlannerError(
@@ -61,10 +73,14 @@ class Objective:
 
 
 class Dense(NamedTuple):
-    """A teacher as hidden states (M, D) and its head (V, D): its logits are made chunk by chunk."""
+    """A teacher as hidden states (M, D) and its head (V, D): its logits are made chunk by chunk.
+
+    `vocabulary` (None: V) is how many of the head's rows mean a token.
+    """
 
     hidden: Tensor
     head: Tensor
+    vocabulary: int | None = None
 
 
 class Full(NamedTuple):
@@ -87,7 +103,8 @@ TERMS = ("loss", "cross_entropy", "kl", "teacher_cross_entropy", "z", "kept_mass
 class LinearLoss:
     """`objective` over chunks of at most `elements` logits (None: `ELEMENTS`).
 
-    Call it with flat hidden states.
+    Call it with flat hidden states. Rows of the head beyond `vocabulary` (None: none) are padding:
+    they take part in the products, whose shapes the hardware likes better, and in nothing else.
     """
 
     def __init__(
@@ -96,9 +113,10 @@ class LinearLoss:
         z_loss: float = 0.0,
         *,
         elements: int | None = None,
+        vocabulary: int | None = None,
         compiled: bool = False,
     ) -> None:
-        self.objective, self.elements = objective, elements
+        self.objective, self.elements, self.vocabulary = objective, elements, vocabulary
         self.terms: Callable[..., tuple[Tensor, Tensor]] = make_terms(objective, z_loss)
         if compiled:
             self.terms = torch.compile(self.terms, dynamic=False)
@@ -134,11 +152,14 @@ class _Chunked(torch.autograd.Function):
         d_head = torch.zeros_like(head, dtype=torch.float32) if need_gradient else None
         elements = plan.elements or ELEMENTS["cuda" if hidden.is_cuda else "cpu"]
         for rows in chunks(len(hidden), max(1, elements // len(head))):
-            logits = (hidden[rows] @ weight.T).float()
+            logits = (hidden[rows] @ weight.T).float()[:, : plan.vocabulary]
             part, d_logits = plan.terms(logits, labels[rows], *signal_rows(signal, rows))
             sums += part
             if d_hidden is not None and d_head is not None:
                 d_logits = d_logits.to(hidden.dtype)
+                if logits.shape[1] != len(head):
+                    padding = (0, len(head) - logits.shape[1])
+                    d_logits = torch.nn.functional.pad(d_logits, padding)
                 d_hidden[rows] = d_logits @ weight
                 if hidden.dtype == torch.float32:
                     d_head.addmm_(d_logits.T, hidden[rows])
@@ -166,8 +187,9 @@ def signal_rows(signal: Signal | None, rows: slice) -> tuple[Tensor | None, ...]
     match signal:
         case None:
             return None, None, None
-        case Dense(hidden, head):
-            return (hidden[rows] @ head.to(hidden.dtype).T).float(), None, None
+        case Dense(hidden, head, vocabulary):
+            logits = (hidden[rows] @ head.to(hidden.dtype).T).float()
+            return logits[:, :vocabulary], None, None
         case Full(logits):
             return logits[rows].float(), None, None
         case Sparse(ids, logprobs):
@@ -242,6 +264,14 @@ def divergence(
     if objective.direction == "forward":
         gradient = q - p
         return tau**2 * forward, teacher_ce, gradient.mul_(tau) if tau != 1 else gradient
+    if objective.direction == "jsd":
+        beta = objective.beta
+        log_m = torch.logaddexp(log_p + log(beta), log_q + log(1 - beta))
+        p_part = (p * ((log_p.clamp(min=LEAST) if goal.cut else log_p) - log_m)).sum(-1)
+        ratio = log_q - log_m
+        q_part = (q * ratio).sum(-1)
+        value = beta * p_part + (1 - beta) * q_part
+        return tau**2 * value, teacher_ce, tau * (1 - beta) * q * (ratio - q_part[:, None])
     ratio = log_q - log_p
     reverse = (q * ratio).sum(-1)
     return tau**2 * reverse, teacher_ce, tau * q * (ratio - reverse[:, None])

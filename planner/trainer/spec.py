@@ -49,7 +49,7 @@ class RunSpec:
         if (self.objective is None) != (self.teacher is None):
             raise PlannerError("a distillation needs a teacher, and a supervised run takes none")
         if self.logits is not None:
-            _check_stored(self.objective)
+            check_stored(self.objective)
 
     @property
     def tokens_per_step(self) -> int:
@@ -78,18 +78,25 @@ class RunSpec:
         )
 
 
-def _check_stored(objective: Objective | None) -> None:
-    """Refuse what the top k at temperature 1 cannot teach."""
+def check_stored(objective: Objective | None, scheme: str = "top-k") -> None:
+    """Refuse an objective that logits stored by a scheme cannot teach."""
     if objective is None:
         raise PlannerError("stored logits are for distillation: name their teacher as well")
     if objective.top_p is not None:
-        raise PlannerError("stored logits hold the top k; top-p needs the teacher online")
+        raise PlannerError("stored logits hold k tokens; top-p needs the teacher online")
     if objective.direction == "reverse" and objective.tail == "renormalise":
         raise PlannerError("reverse KL against stored logits needs the tail bucket")
     if objective.tail == "bucket" and objective.temperature != 1:
         raise PlannerError(
             "the tail of stored logits is known at temperature 1 only; renormalise, or use the "
             "teacher online"
+        )
+    if objective.hidden:
+        raise PlannerError("stored logits hold no hidden states; use the teacher online")
+    if scheme == "sampled" and objective != Objective(mixing=objective.mixing):
+        raise PlannerError(
+            "sampled logits are unbiased for forward KL of all of them at temperature 1 only; "
+            "store the top k for another objective"
         )
 
 
@@ -135,6 +142,8 @@ class RunRecord:
     environment: dict[str, Any]
     dataset: str
     teacher: dict[str, Any] | None = None
+    mfu_text: str = "MFU n/a"
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def cross_entropy(self) -> float:

@@ -17,6 +17,7 @@ from torch import Tensor
 from laws.flops import ForwardFlops, transformer
 from planner.errors import PlannerError, require
 from planner.trainer import checkpoint
+from planner.trainer.corpora import HUB
 from planner.trainer.data import (
     Dataset,
     DataSpec,
@@ -108,7 +109,8 @@ def _own_directory(source: str) -> Path | None:
 
 
 def load_teacher(source: str, dataset: Dataset, engine: Engine, context: int) -> Teacher:
-    """The teacher at `source`: a run or model directory of ours, or a model for `transformers`.
+    """The teacher at `source`: a run or model directory of ours, a directory that `transformers`
+    reads, or ``hub:NAME``.
 
     Raises `PlannerError` where nothing can be loaded, the tokenizer is not the data's, or the
     teacher cannot read sequences of `context` tokens.
@@ -120,6 +122,10 @@ def load_teacher(source: str, dataset: Dataset, engine: Engine, context: int) ->
         raise PlannerError(
             f"the run at {source} has not finished, or its model was deleted; repeat the command "
             "that trains it first"
+        )
+    if not source.startswith(HUB) and not Path(source).expanduser().is_dir():
+        raise PlannerError(
+            f"there is no run and no model at {source}; a model on the hub is named {HUB}{source}"
         )
     return _transformers(source, dataset, engine, context)
 
@@ -163,9 +169,12 @@ def decoder_logits(model: torch.nn.Module) -> Callable[[Tensor], Signal]:
 
 def _transformers(source: str, dataset: Dataset, engine: Engine, context: int) -> Teacher:
     transformers = require("transformers", extra="hub")
+    name = source.removeprefix(HUB)
     try:
         tokenizer = load_tokenizer(source)
-        model = transformers.AutoModelForCausalLM.from_pretrained(source, dtype=engine.dtype)
+        model = transformers.AutoModelForCausalLM.from_pretrained(
+            name, dtype=engine.dtype, local_files_only=name == source
+        )
     except PlannerError:
         raise
     except (OSError, ValueError, RuntimeError) as error:

@@ -29,14 +29,14 @@ from planner.trainer.checks import check_batch, check_data, claim, held_by
 from planner.trainer.clock import Clock
 from planner.trainer.data import Dataset, Sampler, prepare
 from planner.trainer.engine import Engine, Machine, open_engine
-from planner.trainer.files import StorageError, storage, write_json
+from planner.trainer.files import StorageError, exclusive, storage, write_json
 from planner.trainer.fused import FusedLoss, make_loss
-from planner.trainer.hardware import Peak, peak_of, utilisation
-from planner.trainer.logits import StoredLogits, key_of
-from planner.trainer.loss import TERMS, LinearLoss, Signal
+from planner.trainer.hardware import Peak, describe, peak_of, utilisation
+from planner.trainer.logits import LEAST_MASS, StoredLogits, key_of
+from planner.trainer.loss import TERMS, LinearLoss, Objective, Signal
 from planner.trainer.model import Decoder, build
 from planner.trainer.optim import make_optimizer, set_rate
-from planner.trainer.spec import FlopBill, RunRecord, RunSpec, read_record
+from planner.trainer.spec import FlopBill, RunRecord, RunSpec, check_stored, read_record
 from planner.trainer.teachers import Teacher, decoder_logits, load_teacher
 
 SETTLING_STEPS = 10  # left out of timings: compilation, caches, allocator
@@ -65,6 +65,9 @@ def train(
         if finished is not None:
             return finished
         engine = closing.enter_context(open_engine(machine))
+        if engine.main:  # of all processes of a run: they share its folder
+            with storage("the run", out_dir):
+                closing.enter_context(exclusive(out_dir / ".lock", wait=False))
         run = _Run.begin(spec, out_dir, engine, cache, progress, sinks)
         result = run.finish()
         engine.wait()
@@ -89,6 +92,7 @@ class _Run:
     progress: record.Progress
     sinks: Sequence[record.Sink]
     microbatch: int
+    watch: record.Watch
     step: int = 0
     seconds: float = 0.0
 
@@ -120,6 +124,8 @@ class _Run:
         if spec.logits is not None and teacher is not None:
             key = key_of(teacher.hash, dataset, split, spec.model.context)
             stored = StoredLogits(Path(spec.logits), key)
+            check_stored(spec.objective, stored.manifest.scheme)
+            stored.require(Sampler(windows, spec.hyper.batch, spec.seed).needed(spec.steps))
         decoder = build(spec.model, spec.seed, engine.dtype)
         model = engine.place(decoder)
         run = cls(
@@ -144,6 +150,7 @@ class _Run:
                 engine,
                 *(teacher.held() if teacher and stored is None else ()),
             ),
+            record.Watch(spec.model.vocabulary),
         )
         run.open()
         return run
@@ -259,24 +266,31 @@ class _Run:
     def _report(self, pending: list[tuple[int, Tensor, Tensor]], clock: Clock) -> None:
         """Write the steps since the last report; reading them waits for the device."""
         lines = [self._line(*entry) for entry in pending]
+        clock.report()
+        if self.engine.main:
+            self.log.write(lines)  # before anything is refused: they say how it came to that
         for line in lines:
             if not np.isfinite(line["loss"]):
                 raise PlannerError(
-                    f"the loss became {line['loss']} at step {line['step']}; lower "
-                    "--learning-rate and start again in another directory"
+                    f"the loss became {line['loss']} at step {line['step']}; "
+                    f"{self.log.path} holds the steps before it. Lower --learning-rate and start "
+                    "again in another directory"
                 )
-        clock.report()
         if not self.engine.main:
             return
-        self.log.write(lines)
+        for line in lines:
+            found = self.watch.see(line["step"], line["cross_entropy"])
+            if found is not None:
+                self.log.write([{"event": "warning", "step": line["step"], "text": found}])
         for sink in self.sinks:
             for line in lines:
                 values = {k: v for k, v in line.items() if isinstance(v, float)}
                 sink.log(line["step"], values)
         speed = clock.steps_per_second * self.spec.tokens_per_step
-        mfu = self._mfu(speed)[0]
-        share = "MFU n/a" if mfu is None else f"MFU {mfu:.1%}"
+        share = describe(self._mfu(speed)[0], self.peak).partition(" (")[0]
         status = f"loss {lines[-1]['loss']:.4f}, {speed:,.0f} tokens/s, {share}"
+        if self.watch.found is not None:
+            status += ", diverging"
         self.progress(self.step, self.spec.steps, status)
 
     def _line(self, step: int, sums: Tensor, norm: Tensor) -> dict[str, Any]:
@@ -340,13 +354,15 @@ class _Run:
         speed = clock.steps_per_second * spec.tokens_per_step
         mfu, mfu_dense = self._mfu(speed)
         last = [line for line in record.read_log(self.log.path) if line["event"] == "step"][-10:]
+        kept = float(np.mean([line["kept_mass"] for line in last])) if spec.objective else None
         about = None
         if self.teacher:
             about = {
                 "name": self.teacher.name,
                 "hash": self.teacher.hash,
                 "parameters": self.teacher.parameters,
-                "kept_mass": self.stored.kept_mass if self.stored else None,
+                "kept_mass": kept,
+                "stored": self.stored.manifest.scheme if self.stored else None,
             }
         return RunRecord(
             spec=spec,
@@ -366,4 +382,25 @@ class _Run:
             environment=record.environment(self.engine) | {"microbatch": self.microbatch},
             dataset=self.dataset.split(spec.split).hash,
             teacher=about,
+            mfu_text=describe(mfu, self.peak),
+            warnings=[
+                found for found in (self.watch.found, _cut_off(spec.objective, kept)) if found
+            ],
         )
+
+
+def _cut_off(objective: Objective | None, kept: float | None) -> str | None:
+    """A warning for a student whose teacher lost much of its mass, and none of its tail's."""
+    if objective is None or kept is None or kept >= LEAST_MASS or not objective.mixing:
+        return None
+    if objective.tail == "bucket":
+        return (
+            f"the teacher's tokens hold {kept:.1%} of its mass and the rest is matched as one "
+            "outcome: less is learned than from all of it; use --samples, a larger --top-k, or "
+            "the whole teacher"
+        )
+    return (
+        f"the teacher's tokens hold {kept:.1%} of its mass, and the student learns a distribution "
+        "without the rest, which held-out text is full of; use --samples, --tail bucket, a larger "
+        "--top-k, or the whole teacher"
+    )

@@ -20,7 +20,6 @@ from coefficients import CoefficientSet
 from coefficients.model import Source
 from laws import DistillationLaw, ForwardFlops, SupervisedLaw
 from laws.architecture import Family
-from planner.errors import require
 
 Array = NDArray[np.float64]
 
@@ -88,7 +87,8 @@ class Calibration:
 
 def calibrate(rows: Sequence[Row], base: CoefficientSet) -> Calibration:
     """Fit both laws jointly to supervised and distilled runs."""
-    optimize = require("scipy.optimize", extra="fit")
+    from scipy import optimize
+
     law = base.distillation
     assert law is not None
     frame = _Frame(rows, law, base.supervised)

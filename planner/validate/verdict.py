@@ -19,7 +19,6 @@ from typing import Literal
 
 import numpy as np
 
-from planner.errors import require
 from planner.validate.design import EQUAL_FLOPS, EQUAL_TOKENS, PLAN
 from planner.validate.scale import LEAST_SEEDS
 
@@ -89,7 +88,8 @@ class Noise:
 
     def half_width(self, tail: float, *arms: Sequence[float]) -> float:
         """Half the interval of one arm's mean or of a difference of two; `tail` on each side."""
-        stats = require("scipy.stats", extra="fit")
+        from scipy import stats
+
         spread = sqrt(sum(self.of_mean(values) ** 2 for values in arms))
         return float(stats.t.ppf(1 - tail, self.freedom) * spread)
 

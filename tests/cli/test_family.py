@@ -80,12 +80,11 @@ def test_mistakes_get_one_sentence(arguments: tuple[str, ...], words: str) -> No
     assert result.stdout == ""
 
 
-@pytest.mark.parametrize(("suffix", "head"), [("png", b"\x89PNG"), ("html", b"<!doctype html>")])
-def test_the_picture_is_written_whole(tmp_path: Path, suffix: str, head: bytes) -> None:
-    """One file and nothing beside it."""
-    target = tmp_path / f"family.{suffix}"
+def test_the_picture_is_written_whole(tmp_path: Path) -> None:
+    """One file and nothing beside it; the kinds of files are the same for every picture."""
+    target = tmp_path / "family.png"
     result = run("--budget", "1e20", "--student", "300M,500M", "--plot", str(target), "--quiet")
 
     assert result.exit_code == 0
-    assert target.read_bytes().startswith(head)
+    assert target.read_bytes().startswith(b"\x89PNG")
     assert list(tmp_path.iterdir()) == [target]

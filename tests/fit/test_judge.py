@@ -20,7 +20,7 @@ from tests.fit.simulated import distillations, published, real_chinchilla, super
 @pytest.fixture(scope="module")
 def distilled() -> Fit:
     """A distillation fit to simulated runs."""
-    return fit(Task(FORMS["distillation"], distillations(runs=120), load().supervised), "plain")
+    return fit(Task(FORMS["distillation"], distillations(runs=80), load().supervised), "plain")
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +132,9 @@ def test_isoflop_curves_never_mix_teachers(tmp_path: Path) -> None:
     loss = law.loss(size, tokens, teacher) * np.exp(0.002 * random.normal(size=32))
     task = Task(FORMS["distillation"], Rows(size, tokens, loss, teacher), law.supervised,
                 fixed={"c1": law.c1, "d1": law.d1})  # fmt: skip
-    draw(analyse(fit(task, "plain"), judgement=False), tmp_path / "fit.svg", load().flops)
+    draw(
+        analyse(fit(task, "plain", density=4), judgement=False), tmp_path / "fit.svg", load().flops
+    )
     drawn = (tmp_path / "fit.svg").read_text(encoding="utf-8")
     for label in ("1.0e+20", "4.0e+20"):
         for loss_of_teacher in ("2.000", "2.500"):
@@ -157,8 +159,10 @@ def test_a_law_that_does_not_describe_the_runs_is_said() -> None:
     assert runs.teacher_loss is not None
     swapped = replace(runs, loss=runs.teacher_loss, teacher_loss=runs.loss)
     law = load().supervised
-    said = " ".join(analyse(fit(Task(FORMS["distillation"], swapped, law)), None, None).remarks)
-    sound = " ".join(analyse(fit(Task(FORMS["distillation"], runs, law)), None, None).remarks)
+    said, sound = (
+        " ".join(analyse(fit(task, "plain", density=4), judgement=False).remarks)
+        for task in (Task(FORMS["distillation"], rows, law) for rows in (swapped, runs))
+    )
     assert "beat their teacher" in said
     assert "on average" in said
     assert "beat their teacher" not in sound

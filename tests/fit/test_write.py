@@ -23,7 +23,7 @@ from planner.fit import (
 )
 from planner.fit.judge import coverage
 from planner.fit.write import domain
-from planner.verdict import cautions
+from planner.verdict import fit_warnings
 from tests.fit.simulated import distillations, published, real_distillations, supervised
 
 
@@ -163,14 +163,14 @@ def test_only_what_the_draws_show_is_called_determined() -> None:
     teacher = random.uniform(0.7, 1.2, 120) * law.supervised.loss(size, 20 * size)
     loss = law.loss(size, 20 * size, teacher) * np.exp(0.003 * random.normal(size=120))
     task = Task(FORMS["distillation"], Rows(size, 20 * size, loss, teacher), law.supervised)
-    alike = fit(task, "plain")
-    found = {each.name: each for each in unidentified(alike, bootstrap(alike, 200))}
+    alike = fit(task, "plain", density=4)
+    found = {each.name: each for each in unidentified(alike, bootstrap(alike, 100))}
     assert {"A", "B", "alpha", "beta", "gamma"} <= set(found)
     assert "alpha gamma" not in found["alpha"].instead
     assert "beta gamma" not in found["alpha"].instead
 
-    wide = fit(Task(FORMS["distillation"], distillations(), law.supervised), "plain")
-    said = " ".join(each.instead for each in unidentified(wide, bootstrap(wide, 200)))
+    wide = fit(Task(FORMS["distillation"], distillations(runs=160), law.supervised), "plain")
+    said = " ".join(each.instead for each in unidentified(wide, bootstrap(wide, 100)))
     truth = {
         "alpha gamma": law.alpha * law.gamma,
         "beta gamma": law.beta * law.gamma,
@@ -203,11 +203,11 @@ def test_a_set_whose_runs_determine_nothing_warns_in_every_plan(tmp_path: Path) 
         "mean_absolute_relative_error = 0.0", "mean_absolute_relative_error = 0.7"
     )
     path.write_text(text)
-    codes = [each.code for each in cautions(load(path))]
+    codes = [each.code for each in fit_warnings(load(path))]
     assert codes == ["fit-misfit", "fit-undetermined", "fit-few-groups"]
     path.write_text(text.replace("runs = 60", "runs = 12"))
-    assert "fit-few-runs" in [each.code for each in cautions(load(path))]
-    assert cautions(base) == ()
+    assert "fit-few-runs" in [each.code for each in fit_warnings(load(path))]
+    assert fit_warnings(base) == ()
 
 
 def test_draws_of_another_fit_are_refused(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from coefficients import draws, load
 from planner import PlannerError, Problem, load_coefficients, optimum, solve, solve_many
-from planner.plan import ALONE, WITH_OTHERS
 from planner.reports import trust
+from planner.results import ALONE, WITH_OTHERS
 from planner.uncertainty import interval, recipe_losses, reoptimise
 
 REFIT = load_coefficients("busbridge2025-refit")
@@ -231,8 +231,8 @@ def test_the_baseline_of_every_answer_is_the_same_inside_the_domain() -> None:
 def test_a_set_whose_fit_did_not_converge_warns() -> None:
     """The file says it, and so does every plan."""
     shipped = load("busbridge2025")
-    source = replace(shipped.source, details={**shipped.source.details, "converged": False})
-    warned = solve(Problem(1e21, 1e9), replace(shipped, source=source)).warnings
+    quality = replace(shipped.quality, converged=False)
+    warned = solve(Problem(1e21, 1e9), replace(shipped, quality=quality)).warnings
     assert [each.code for each in warned].count("fit-not-converged") == 1
     assert all(each.code != "fit-not-converged" for each in solve(Problem(1e21, 1e9)).warnings)
 

@@ -9,7 +9,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 from laws import Architecture
-from planner.plan import (
+from planner.problem import BOUNDS, Bounds, Problem, Teacher
+from planner.results import (
     Baseline,
     Certificate,
     Coefficients,
@@ -21,8 +22,7 @@ from planner.plan import (
     ScenarioResult,
     Verdict,
 )
-from planner.plan import Warning as PlanWarning
-from planner.problem import BOUNDS, Bounds, Problem, Teacher
+from planner.results import Warning as PlanWarning
 from planner.scenarios import SCENARIOS
 
 counts = st.floats(1e6, 1e17)

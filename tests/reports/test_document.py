@@ -11,16 +11,16 @@ from typing import Any
 import jsonschema
 import pytest
 import tomli
-from hypothesis import given, settings
+from hypothesis import given
+from planner.reports.read import check_recipe
+from planner.reports.schema import plan_schema, problems
 from rich.cells import cell_len
 
-from planner.plan import Plan
 from planner.problem import Problem
 from planner.reports import FORMATS, Screen
 from planner.reports.csv import COLUMNS
 from planner.reports.html import to_html
-from planner.reports.read import check_recipe
-from planner.reports.schema import plan_schema, problems
+from tests.examples import examples
 from tests.plans import PLANS
 from tests.reports.strategies import plans
 
@@ -63,7 +63,7 @@ def test_documents_validate_and_hold_what_the_schema_describes(name: str) -> Non
 
 
 @given(plans)
-@settings(max_examples=60)
+@examples(60)
 def test_any_plan_gives_a_valid_document(plan: Plan) -> None:
     """Whatever the solver hands over, JSON is strict and follows the schema."""
     text = FORMATS["json"].render(plan)
@@ -74,21 +74,21 @@ def test_any_plan_gives_a_valid_document(plan: Plan) -> None:
 
 
 @given(plans)
-@settings(max_examples=60)
+@examples(60)
 def test_toml_is_the_same_document(plan: Plan) -> None:
     """A recipe file read back is the JSON document, nulls included."""
     assert check_recipe(tomli.loads(FORMATS["toml"].render(plan))) == plan.to_dict()
 
 
 @given(plans)
-@settings(max_examples=60)
+@examples(60)
 def test_the_problem_can_be_asked_again(plan: Plan) -> None:
     """The problem in a document is the problem that was asked."""
     assert Problem.from_mapping(plan.to_dict()["problem"]) == plan.problem
 
 
 @given(plans)
-@settings(max_examples=40)
+@examples(40)
 def test_csv_is_one_header_and_one_row_per_scenario(plan: Plan) -> None:
     """The chosen scenario comes first, whatever the names hold."""
     rows = list(csv.DictReader(io.StringIO(FORMATS["csv"].render(plan))))
@@ -99,7 +99,7 @@ def test_csv_is_one_header_and_one_row_per_scenario(plan: Plan) -> None:
 
 
 @given(plans)
-@settings(max_examples=40)
+@examples(40)
 def test_reports_for_people_take_any_plan(plan: Plan) -> None:
     """Strange names and missing numbers break no table, and no text becomes markup."""
     for width in (60, 100, 140):

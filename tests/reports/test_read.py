@@ -8,13 +8,14 @@ from typing import Any
 
 import jsonschema
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from planner.reports.read import check_recipe, read_recipe
+from planner.reports.schema import plan_schema, problems
 
 from planner.errors import DocumentError
 from planner.reports import FORMATS
-from planner.reports.read import check_recipe, read_recipe
-from planner.reports.schema import plan_schema, problems
+from tests.examples import examples
 from tests.plans import PLANS
 
 VALIDATOR = jsonschema.Draft202012Validator(plan_schema())
@@ -116,7 +117,7 @@ def damaged(draw: st.DrawFn) -> Any:
 
 
 @given(damaged())
-@settings(max_examples=300)
+@examples(300)
 def test_the_reader_agrees_with_jsonschema(document: Any) -> None:
     """Checking without the package jsonschema accepts and refuses the same documents."""
     assert (problems(document) == []) == VALIDATOR.is_valid(document), problems(document)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import signal
 import socket
+import sys
 import threading
 import time
 from contextlib import ExitStack
@@ -13,8 +15,10 @@ from contextlib import ExitStack
 import httpx
 import pytest
 
-from planner.service.pool import Lane
+from planner.service import logs, tasks, worker
+from planner.service.limits import Limits
 from planner.service.problems import RefusedError
+from planner.service.solvers import Lane
 from tests.service.conftest import Server, limited, run_async, serving
 
 PLAN = {"budget": "1e21", "student": "1B"}
@@ -49,7 +53,7 @@ def test_waiting_is_part_of_a_requests_time() -> None:
     """Behind a long task a short one is refused after half its time, clearly, and may come back."""
 
     async def live() -> None:
-        lane = Lane("test", 1, 8)
+        lane = Lane("test", 1, 8, Limits())
         await lane.warm()
         curves = json.dumps({**SLOW, "budgets": 300}).encode()
         long = asyncio.create_task(lane.run("explore", curves, {}, 60))
@@ -90,79 +94,13 @@ def test_a_request_that_waited_is_told_that_it_did() -> None:
                 assert answer.json()["code"] == "busy"
 
 
-def test_silent_connections_do_not_shut_others_out() -> None:
-    """600 connections that say nothing, and a few heads that never end, cost nobody an answer."""
-    with serving() as server, ExitStack() as open_:
-        silent = [
+def test_beyond_its_connections_the_server_answers_503() -> None:
+    """Idle connections beyond the limit are the proxy's to close; here they are refused."""
+    with serving(code=limited(connections=20)) as server, ExitStack() as open_:
+        for _ in range(25):
             open_.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=20))
-            for _ in range(600)
-        ]
-        for link in silent[-20:]:
-            link.sendall(b"GET /v1/health HTTP/1.1\r\nX-")
-        assert server.get("/v1/health").status_code == 200
-        assert server.post("/v1/plan", PLAN).status_code == 200
-        silent[0].settimeout(5)
-        assert _closed(silent[0]), "the oldest of too many should be closed"
-
-
-def test_a_connection_without_a_request_is_closed() -> None:
-    """A head has its seconds, whether nothing comes or a byte at a time; keep-alive has more."""
-    with serving(code=limited(head_seconds=0.6)) as server, ExitStack() as open_:
-        silent, trickling, used = (
-            open_.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=5))
-            for _ in range(3)
-        )
-        began = time.monotonic()
-        used.sendall(b"GET /v1/health HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        assert _answer(used).startswith(b"HTTP/1.1 200")
-        while time.monotonic() - began < 3:
-            try:
-                trickling.sendall(b"G")
-            except OSError:
-                break
-            time.sleep(0.05)
-
-        assert time.monotonic() - began < 2
-        assert _closed(silent)
-        used.sendall(b"GET /v1/health HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        assert _answer(used).startswith(b"HTTP/1.1 200")
-
-
-def _answer(link: socket.socket) -> bytes:
-    found = b""
-    while not found.endswith(b"}"):
-        found += link.recv(4096)
-    return found
-
-
-def _closed(link: socket.socket) -> bool:
-    try:
-        return link.recv(1) == b""
-    except ConnectionResetError:
-        return True
-    except TimeoutError:
-        return False
-
-
-def test_a_full_house_sheds_requests_but_not_health() -> None:
-    """Beyond the requests that are answered at once: 503 problem+json; operators still get in."""
-    with serving(code=limited(active=3)) as server, ExitStack() as open_:
-        for _ in range(3):
-            link = open_.enter_context(
-                socket.create_connection(("127.0.0.1", server.port), timeout=20)
-            )
-            link.sendall(
-                b"POST /v1/plan HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-                b"Content-Length: 50\r\n\r\n{"
-            )
         time.sleep(0.3)
-        shed = server.post("/v1/plan", PLAN)
-
-        assert shed.status_code == 503
-        assert shed.headers["retry-after"] == "1"
-        assert shed.json()["code"] == "busy"
-        for path in ("/v1/health", "/v1/ready", "/metrics"):
-            assert server.get(path).status_code == 200
+        assert server.get("/v1/health").status_code == 503
 
 
 def test_a_request_beyond_the_grace_of_a_shutdown_gets_a_problem() -> None:
@@ -202,33 +140,29 @@ def test_clients_that_leave_leave_no_traceback(server: Server) -> None:
     assert sum(line.get("status") == 499 for line in lines) == 3
 
 
-def test_what_a_solver_writes_is_json_too() -> None:
-    """A solver's log, and whatever else its process writes to stderr, becomes a line of JSON."""
-    code = (
-        "import os; import planner.service.pool as pool;"
-        "os.environ['PYTHONSTARTUP'] = '';"
-        "start = pool.Solver.start.__func__\n"
-        "import asyncio, sys\n"
-        "async def loud(*words, **more):\n"
-        "    module = words.index('-m')\n"
-        "    script = ('import sys, warnings, runpy; print(\"plain words\", file=sys.stderr);'\n"
-        "              'sys.argv = [\"worker\", *sys.argv[1:]];'\n"
-        "              'import planner.service.tasks as t;'\n"
-        "              't.TASKS[\"explore\"] = lambda *_: 1 / 0;'\n"
-        "              'from planner.service import worker; worker.main()')\n"
-        "    words = (*words[:module], '-c', script, *words[module + 2:])\n"
-        "    return await spawn(*words, **more)\n"
-        "spawn, asyncio.create_subprocess_exec = asyncio.create_subprocess_exec, loud\n"
-    ) + limited()
-    with serving(code=code) as server:
-        assert server.post("/v1/explore", {**PLAN, "parts": ["map"]}).status_code == 500
-        time.sleep(0.2)
-        lines = server.lines()  # fails on a line that is none
+def test_a_fault_of_ours_is_a_500_and_a_line_of_json(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The client learns nothing of our insides; the log has the traceback, and stays JSON."""
 
-        assert any(line.get("text") == "plain words" for line in lines)
-        failed = next(line for line in lines if line["event"] == "task explore failed")
-        assert failed["level"] == "error"
-        assert "ZeroDivisionError" in failed["traceback"]
+    def fail(*_: object) -> worker.Reply:
+        raise ZeroDivisionError("inside")
+
+    monkeypatch.setitem(tasks.TASKS, "explore", fail)
+    log = logging.getLogger("planner.service.worker")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logs.JsonLines())
+    log.addHandler(handler)
+    try:
+        [reply] = worker.work("explore", [(b"{}", {})])
+    finally:
+        log.removeHandler(handler)
+    line = json.loads(capsys.readouterr().err)
+
+    assert reply.status == 500
+    assert b"inside" not in reply.body
+    assert line["level"] == "error"
+    assert "ZeroDivisionError" in line["traceback"]
 
 
 def test_a_head_is_answered_where_a_get_is(server: Server) -> None:

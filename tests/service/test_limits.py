@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
+import os
+import signal
 import socket
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
 
-from planner.service.pool import Lane
+from planner.service.limits import Limits
 from planner.service.problems import RefusedError
+from planner.service.solvers import Answers, Lane
+from planner.service.worker import Reply
 from tests.service.conftest import Server, limited, run_async, serving
 
 PLAN = {"budget": "1e21", "student": "1B"}
@@ -154,13 +160,13 @@ def test_a_token_opens_the_api_and_nothing_else_does() -> None:
 
 
 def test_other_origins_and_host_names_are_shut_out(server: Server) -> None:
-    """No CORS header by default, and a foreign host name on a loopback server is a 421."""
+    """No CORS header by default, and a foreign host name on a loopback server is refused."""
     cross = server.post("/v1/plan", PLAN, headers={"Origin": "https://evil.example"})
     rebound = server.get("/v1/scenarios", headers={"Host": "evil.example"})
     local = server.get("/v1/scenarios", headers={"Host": f"localhost:{server.port}"})
 
     assert "access-control-allow-origin" not in cross.headers
-    assert rebound.status_code == 421
+    assert rebound.status_code == 400
     assert local.status_code == 200
 
 
@@ -198,31 +204,79 @@ def test_metrics_count_requests_by_route(server: Server) -> None:
     assert "made-up-path" not in after
 
 
-def test_a_lane_replaces_what_dies_and_forgets_what_is_cancelled() -> None:
-    """A killed solver costs one request a clear refusal; a cancelled wait leaves no trace."""
+def test_a_dead_solver_costs_nobody_an_answer(caplog: pytest.LogCaptureFixture) -> None:
+    """Killed idle it is replaced warm, killed at work its question is asked again; both are logged;
+
+    a wait that is cancelled leaves no trace.
+    """
 
     async def live() -> None:
-        lane = Lane("test", 1, 8)
+        lane = Lane("test", 1, 8, Limits())
         body = b'{"budget": 1e21, "student": 1e9}'
         await lane.warm()
-        next(iter(lane._all)).process.kill()
-        await asyncio.sleep(0.3)
-        assert (await lane.run("plan", body, {}, 30)).status == 200  # a new one took its place
+        [first] = _solvers()
+        os.kill(first, signal.SIGKILL)
+        await _until(lambda: _solvers() not in ([], [first]) and lane.ready)
+        assert (await lane.run("plan", body, {}, 30)).status == 200
 
-        task = asyncio.create_task(lane.run("explore", b'{"budget": 1e21}', {}, 60))
-        await asyncio.sleep(0.1)
+        slow = asyncio.create_task(lane.run("explore", b'{"budget": 1e21}', {}, 60))
+        await _until(lambda: lane.running == 1)
         waiting = asyncio.create_task(lane.run("plan", body, {}, 30))
-        await asyncio.sleep(0.1)
-        assert (lane.running, lane.waiting) == (1, 1)
+        await _until(lambda: lane.waiting == 1)
         waiting.cancel()
         await asyncio.wait([waiting])
         assert (lane.running, lane.waiting) == (1, 0)
-        next(iter(lane._all)).process.kill()
-        with pytest.raises(RefusedError, match="ended before it answered"):
-            await task
-        assert (await lane.run("plan", body, {}, 30)).status == 200
+        [second] = _solvers()
+        os.kill(second, signal.SIGKILL)
+        assert (await slow).status == 200  # asked again of the next solver
         assert lane.replaced == 2
         await lane.close()
-        assert not lane._all
+        await _until(lambda: not _solvers())
 
     run_async(live())
+    assert [each.message for each in caplog.records].count("a solver ended and is replaced") == 2
+
+
+def test_a_question_that_kills_its_solver_twice_is_refused() -> None:
+    """A second death is the question's own doing: one refusal, and the lane goes on."""
+
+    async def live() -> None:
+        lane = Lane("test", 1, 8, Limits())
+        await lane.warm()
+        slow = asyncio.create_task(lane.run("explore", b'{"budget": 1e21}', {}, 60))
+        for _ in range(2):
+            await _until(lambda: lane.running == 1 and lane.ready)
+            os.kill(_solvers()[0], signal.SIGKILL)
+            await _until(lambda: lane.running == 0)
+        with pytest.raises(RefusedError, match="ended twice"):
+            await slow
+        assert (await lane.run("plan", b'{"budget": 1e21, "student": 1e9}', {}, 60)).status == 200
+        await lane.close()
+
+    run_async(live())
+
+
+def _solvers() -> list[int]:
+    """Process ids of the solvers that run in this process's lanes."""
+    return [each.pid for each in multiprocessing.active_children() if each.pid is not None]
+
+
+async def _until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not true():
+            await asyncio.sleep(0.01)
+
+
+def test_answers_are_kept_within_their_bytes() -> None:
+    """The least recently used go first; refusals are not kept."""
+    answers = Answers(2500)
+    for name in ("a", "b"):
+        answers.keep((name, b"", ()), Reply(200, "", bytes(600)))
+    answers.keep(("bad", b"", ()), Reply(422, "", b""))
+    assert answers.get(("a", b"", ())) is not None
+    answers.keep(("c", b"", ()), Reply(200, "", bytes(600)))
+
+    assert answers.get(("bad", b"", ())) is None
+    assert answers.get(("b", b"", ())) is None
+    assert answers.get(("a", b"", ())) is not None
+    assert answers.size <= 2500

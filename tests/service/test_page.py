@@ -10,9 +10,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from planner import Problem, solve, units
 from planner.reports import words
-from planner.reports.read import read_recipe
 from tests.service.conftest import ROOT, Open, Server
 
 
@@ -38,7 +39,11 @@ def test_typing_a_budget_shows_the_command_lines_numbers(open_page: Open) -> Non
     _settled(page, words.title(plan))
 
     models = (plan.recipe.student, plan.recipe.teacher, plan.supervised.model)
-    expected = [[label, *cells] for label, cells in words.model_rows(models)]
+    first, second, third = (2, 0, 1) if plan.verdict.method == "supervised" else (0, 1, 2)
+    expected = [
+        [label, cells[first], cells[second], cells[third]]
+        for label, cells in words.model_rows(models)
+    ]
     assert _cells(page, "#models") == expected
     assert _cells(page, "#flops") == [
         [label, flops, units.format_share(share)]
@@ -131,7 +136,7 @@ def test_warnings_are_on_the_page(open_page: Open) -> None:
     assert [text.lower() for text in texts] == [each.text.lower() for each in plan.warnings]
     assert plan.in_domain is not None
     assert page.inner_text("#in-domain") == words.in_domain(plan.in_domain, plan)
-    assert page.get_by_text("outside the measured range", exact=True).is_visible()
+    assert page.locator("#badges").get_by_text("outside the measured range").is_visible()
 
 
 def test_the_dagger_is_explained_only_where_it_stands(open_page: Open) -> None:
@@ -262,3 +267,139 @@ def test_charts_of_an_earlier_question_say_so(open_page: Open) -> None:
     page.unroute("**/v1/explore")
     page.fill("#student", "3B")
     page.wait_for_selector("body:not([data-charts])")
+
+
+def _asked(page: Any) -> list[Any]:
+    """The plans that the page asks for from now on."""
+    requests: list[Any] = []
+
+    def note(request: Any) -> None:
+        if request.url.endswith("/v1/explore") and '"plan"' in (request.post_data or ""):
+            requests.append(request)
+
+    page.on("request", note)
+    return requests
+
+
+def test_the_plan_follows_a_drag(open_page: Open) -> None:
+    """Verdicts are shown while the button is down; none is aborted, one is asked at a time."""
+    page = open_page()
+    page.wait_for_selector("#loss-chart .u-over")
+    requests = _asked(page)
+    page.on("requestfailed", lambda request: pytest.fail(f"aborted: {request.post_data}"))
+    page.evaluate("""() => {
+        window.shown = new Set();
+        window.most = 0;
+        let open = 0;
+        const ask = window.fetch;
+        window.fetch = async (path, options) => {
+            const counts = String(options?.body).includes('"plan"');
+            if (counts) window.most = Math.max(window.most, open += 1);
+            try { return await ask(path, options); } finally { if (counts) open -= 1; }
+        };
+        const title = document.querySelector("#title");
+        new MutationObserver(() => window.shown.add(title.textContent))
+            .observe(title, { childList: true, characterData: true, subtree: true });
+    }""")
+    box = page.locator("#budget-slider").bounding_box()
+    y = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + 0.3 * box["width"], y)
+    page.mouse.down()
+    for step in range(150):
+        page.mouse.move(box["x"] + (0.3 + 0.002 * step) * box["width"], y)
+        page.wait_for_timeout(15)
+    during = page.evaluate("window.shown.size")
+    page.mouse.up()
+    budget = page.input_value("#budget")
+    _settled(page, f"Plan for {budget} FLOPs, 1B student, scenario full")
+
+    assert during >= 3, "the verdict stood still while the slider moved"
+    assert page.evaluate("window.most") == 1
+    assert len(requests) < 150
+
+
+def test_back_undoes_a_change(open_page: Open) -> None:
+    """Each gesture is an entry of the history; Back and Undo bring the question before it."""
+    page = open_page()
+    for budget in ("2e21", "3e21"):
+        page.wait_for_timeout(1000)  # another gesture
+        page.fill("#budget", budget)
+        _settled(page, f"Plan for {budget} FLOPs, 1B student, scenario full")
+    page.go_back()
+    _settled(page, "Plan for 2e21 FLOPs, 1B student, scenario full")
+    assert page.input_value("#budget") == "2e21"
+    page.click("#undo")
+    _settled(page, "Plan for 1e21 FLOPs, 1B student, scenario full")
+
+
+def test_the_recommended_recipe_comes_first(open_page: Open) -> None:
+    """Headline, first line, first column and the map agree on the method, on the first screen."""
+    page = open_page(viewport={"width": 1440, "height": 900})
+    plan = solve(Problem.from_mapping({"budget": "1e21", "student": "1B"}))
+    page.wait_for_selector("#map-chart .scale")
+
+    assert plan.verdict.method == "supervised"
+    assert page.inner_text("#verdict-word") == "Train without a teacher"
+    first = page.inner_text("#choices .recommended")
+    assert units.format_loss(plan.supervised.cross_entropy) in first
+    assert page.locator("#models thead th").nth(1).inner_text() == "Supervised"
+    for selector in ("#verdict-word", "#badges", "#choices", "#map-chart .canvas"):
+        box = page.locator(selector).bounding_box()
+        assert box["y"] + box["height"] <= 900, selector
+    page.set_viewport_size({"width": 390, "height": 844})
+    for selector in ("#verdict-word", "#badges", "#choices", "#map-chart .canvas"):
+        box = page.locator(selector).bounding_box()
+        assert box["y"] + box["height"] <= 844, selector
+
+
+def test_a_drag_on_the_map_moves_the_question(open_page: Open) -> None:
+    """Budget and student follow the pointer; the plan is asked for both."""
+    page = open_page()
+    page.wait_for_selector("#map-chart .scale")
+    over = page.locator("#map-chart .u-over")
+    over.scroll_into_view_if_needed()
+    box = over.bounding_box()
+    page.mouse.move(box["x"] + 0.4 * box["width"], box["y"] + 0.5 * box["height"])
+    page.mouse.down()
+    for step in range(10):
+        page.mouse.move(
+            box["x"] + (0.4 + 0.02 * step) * box["width"], box["y"] + 0.4 * box["height"]
+        )
+    page.mouse.up()
+    budget, student = page.input_value("#budget"), page.input_value("#student")
+
+    assert units.parse_flops(budget, "budget") == pytest.approx(10 ** (18 + 9 * 0.58), rel=0.1)
+    assert units.parse_count(student, "size") == pytest.approx(10 ** (8 + 4 * 0.6), rel=0.1)
+    _settled(page, f"Plan for {budget} FLOPs, {student} student, scenario full")
+
+
+def test_one_polite_region_speaks(open_page: Open) -> None:
+    """A changed plan is said once, after the hand rests; nothing interrupts."""
+    page = open_page("#budget=1e21&student=1B")
+    live = page.locator("[aria-live]:not([aria-live=off])")
+    assert live.count() == 1
+    assert page.locator("main [role=alert]").count() == 0
+    page.get_by_text("Train without a teacher. Train 1B", exact=False).first.wait_for(
+        state="attached"
+    )
+
+
+def test_the_narrowest_page_does_not_scroll_sideways(open_page: Open) -> None:
+    """320 pixels, as at 400% zoom on 1280 (WCAG 1.4.10), with every table open."""
+    page = open_page("#budget=3e22&student=3B&scenario=teacher-inference",
+                     viewport={"width": 320, "height": 640})  # fmt: skip
+    page.wait_for_selector("#map-chart .scale")
+    page.get_by_role("button", name="Table of Capacity gap").click()
+    assert page.locator("html").evaluate("e => e.scrollWidth <= e.clientWidth")
+
+
+def test_chart_tables_have_units(open_page: Open) -> None:
+    """Heads are words with units, numbers have the digits of the command line."""
+    page = open_page()
+    page.wait_for_selector("#loss-chart .u-over")
+    page.get_by_role("button", name="Table of Loss against budget").click()
+    table = page.locator("#loss-chart table")
+    heads = table.locator("thead th").all_inner_texts()
+
+    assert heads[:2] == ["budget, FLOPs", "supervised, nats/token"]
+    assert table.locator("tbody th").first.inner_text() == "1e18"

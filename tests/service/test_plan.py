@@ -6,14 +6,15 @@ import json
 
 import httpx
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from planner.reports.read import check_recipe
 
 from coefficients import load
 from planner import Problem, solve, units
 from planner.errors import INPUT_ERRORS
 from planner.reports import FORMATS
-from planner.reports.read import check_recipe
+from tests.examples import examples
 from tests.service.conftest import Server
 
 QUESTIONS: list[dict[str, object]] = [
@@ -160,7 +161,7 @@ quantity = st.one_of(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(value=quantity)
 def test_the_server_reads_quantities_as_the_library_does(server: Server, value: object) -> None:
     """A student's size is taken or refused over HTTP with the sentence units.parse_count gives."""

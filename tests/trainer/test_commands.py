@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from planner.cli import benchmark, capacity_gap, measure_teacher, train
+from planner.cli import benchmark, measure_teacher, train
 from planner.errors import PlannerError
 from planner.trainer.data import DataSpec
 from planner.trainer.record import read_log
@@ -213,20 +213,3 @@ def test_benchmark() -> None:
     assert 0 < found["training"]["utilisation"] < 1
     assert found["inference"]["tokens_per_second"] > 0
     assert 0 < found["training"]["of_matmul"] < 1
-
-
-def test_capacity_gap(tmp_path: Path) -> None:
-    """Both miniatures as tables, JSON and pictures."""
-    picture = tmp_path / "gap.svg"
-    text = run(capacity_gap.command, "kernel", "--student", "200", "--plot", picture)
-    (best,) = (line for line in text.splitlines() if "best student" in line)
-    assert best.split()[0] == "200"
-    assert "<svg" in picture.read_text()
-    words = ["mapping", "--effort", "0.01", "--length", "4", "--student", "8", "--format", "json"]
-    for vary in ("size", "data"):
-        found = json.loads(
-            run(capacity_gap.command, *words, "--teachers", "8,64", "--vary", vary, "--quiet")
-        )
-        assert len(found["student"]) == 2
-    with pytest.raises(PlannerError, match="not a list"):
-        run(capacity_gap.command, "kernel", "--teachers", "few")

@@ -9,8 +9,15 @@ import sys
 import pytest
 import torch
 
-from planner.errors import PlannerError
-from planner.trainer.hardware import ACCELERATORS, Peak, lookup, peak_of, probe_matmul, utilisation
+from planner.trainer.hardware import (
+    ACCELERATORS,
+    Peak,
+    describe,
+    lookup,
+    peak_of,
+    probe_matmul,
+    utilisation,
+)
 
 
 @pytest.mark.parametrize(
@@ -72,10 +79,13 @@ def test_unknown_devices_have_no_utilisation() -> None:
     assert len({a.name for a in ACCELERATORS}) == len(ACCELERATORS)
 
 
-def test_more_than_everything_is_an_error() -> None:
-    """A utilisation above one means a wrong peak, and is not printed."""
-    with pytest.raises(PlannerError, match="wrong for this device"):
-        utilisation(2e12, Peak(1e12, "given"))
+def test_more_than_everything_has_no_utilisation() -> None:
+    """A utilisation above one means a wrong peak: it is said, and nothing is raised."""
+    peak = Peak(1e12, "given with --peak")
+    assert utilisation(2e12, peak) is None
+    assert "faster than the peak given with --peak" in describe(None, peak)
+    assert describe(0.25, peak) == "MFU 25.0%"
+    assert "--peak" in describe(None, Peak(None, "unknown"))
 
 
 def test_the_probe_finds_a_plausible_speed() -> None:

@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 from planner.errors import PlannerError
 from planner.trainer import checkpoint
 from planner.trainer.engine import Engine, Machine, open_engine
-from planner.trainer.files import StorageError
+from planner.trainer.files import StorageError, exclusive
 from planner.trainer.loss import Objective
 from planner.trainer.record import read_log
 from planner.trainer.spec import RunRecord, RunSpec, read_record
@@ -243,7 +243,7 @@ from planner.trainer.train import train
 torch.set_num_threads(1)
 spec, out, cache = RunSpec.from_dict(json.loads(sys.argv[1])), Path(sys.argv[2]), Path(sys.argv[3])
 machine = Machine(device="cpu")
-store_logits(spec.teacher, spec.data, Path(spec.logits), context=spec.model.context, top_k=8,
+store_logits(spec.teacher, spec.data, Path(spec.logits), context=spec.model.context, entries=8,
              machine=machine, cache=cache)
 train(spec, out, machine, cache=cache)
 """
@@ -415,3 +415,36 @@ def test_contradictory_specs_are_refused(given: dict[str, Any], message: str) ->
     """A specification that contradicts itself never becomes an object."""
     with pytest.raises(PlannerError, match=message):
         RunSpec(**{"model": config(), "tokens": 100, "data": DATA, **given})
+
+
+def test_two_processes_do_not_share_a_folder(tmp_path: Path, cache: Path) -> None:
+    """While one process trains in a folder, a second one is refused and writes nothing."""
+    (tmp_path / "run").mkdir()
+    with exclusive(tmp_path / "run" / ".lock"):
+        with pytest.raises(StorageError, match="another process is writing"):
+            train(supervised(2), tmp_path / "run", MACHINE, cache=cache)
+        assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
+    train(supervised(2), tmp_path / "run", MACHINE, cache=cache)
+
+
+def test_a_wrong_peak_does_not_end_a_run(tmp_path: Path, cache: Path) -> None:
+    """Its utilisation is left out, and the record says why."""
+    found = train(supervised(12), tmp_path, replace(MACHINE, peak=1.0), cache=cache)
+    assert found.mfu is None
+    assert "that peak is wrong" in found.mfu_text
+
+
+def test_a_run_that_diverges_says_so(tmp_path: Path, cache: Path) -> None:
+    """The record and the log warn; after NaN the log holds the steps up to it."""
+    wild = supervised(16, hyper=replace(HYPER, learning_rate=50.0, warmup_steps=0))
+    found = train(wild, tmp_path / "wild", MACHINE, cache=cache)
+    assert "the run diverges" in found.warnings[0]
+    events = [line["event"] for line in read_log(tmp_path / "wild" / "log.jsonl")]
+    assert events.count("warning") == 1
+    lost = supervised(16, hyper=replace(HYPER, learning_rate=1e30))
+    with pytest.raises(PlannerError, match="holds the steps"):
+        train(lost, tmp_path / "lost", MACHINE, cache=cache)
+    assert not np.isfinite(steps(tmp_path / "lost")[-1]["loss"])
+    assert np.isfinite(steps(tmp_path / "lost")[0]["loss"])
+    calm = train(supervised(16), tmp_path / "calm", MACHINE, cache=cache)
+    assert calm.warnings == []

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+pytest.importorskip("torch", reason="a trial's models need the extra `trainer`")
+
 from planner.validate.design import EQUAL_FLOPS, EQUAL_TOKENS, PLAN
 from planner.validate.verdict import Difference, Judgement, Noise, judge, pooled
 

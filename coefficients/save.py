@@ -1,0 +1,91 @@
+"""Writes coefficient sets as TOML, the inverse of [`load`][coefficients.load.load]."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+import tomli_w
+
+from coefficients.domain import Range
+from coefficients.errors import CoefficientError
+from coefficients.model import CoefficientSet
+from laws import SUPERVISED_LAWS, Family, ForwardFlops, SupervisedForm
+from laws.flops import parameters_per_layer_width
+
+
+def dumps(chosen: CoefficientSet) -> str:
+    """The set as the text of a TOML file; its draws file is named, not written.
+
+    Reading the text beside that draws file gives an equal set. Raises CoefficientError for a
+    supervised law that no file can ask for.
+    """
+    draws = None if chosen.draws_path is None else chosen.draws_path.name
+    source = {name: getattr(chosen.source, name) for name in ("title", "citation", "location")}
+    source |= {"kind": chosen.source.kind, "notes": chosen.source.notes}
+    distillation = chosen.distillation
+    tables = {
+        "source": {**source, **chosen.source.details},
+        "quality": _stated(chosen.quality),
+        "supervised": {
+            "form": _form_name(chosen.form),
+            **_coefficients(chosen.form, "supervised", chosen.intervals),
+        },
+        "distillation": {}
+        if distillation is None
+        else _coefficients(distillation, "distillation", chosen.intervals),
+        "scatter": {} if chosen.scatter is None else _stated(chosen.scatter),
+        "domain": _stated(chosen.domain),
+        "flops": _flops(chosen.flops, chosen.architectures),
+    }
+    head = {
+        "name": chosen.name,
+        "draws": draws,
+        "draws_sha256": chosen.draws_sha256,
+        "second_opinion": chosen.second_opinion,
+    }
+    stated = {key: value for key, value in head.items() if value is not None}
+    return tomli_w.dumps({**stated, **{key: table for key, table in tables.items() if table}})
+
+
+def _stated(values: Any) -> dict[str, Any]:
+    """The fields of a dataclass that say something."""
+    found = {each.name: getattr(values, each.name) for each in fields(values)}
+    return {key: value for key, value in found.items() if value not in (None, ())}
+
+
+def _form_name(form: SupervisedForm) -> str:
+    for name, law in SUPERVISED_LAWS.items():
+        if type(form) is law:
+            return name
+    raise CoefficientError(
+        f"the law {type(form).__name__} has no name in laws.SUPERVISED_LAWS; add it there."
+    )
+
+
+def _coefficients(law: Any, table: str, intervals: Mapping[str, Range]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name in type(law).COEFFICIENTS:
+        value, interval = float(getattr(law, name)), intervals.get(f"{table}.{name}")
+        found[name] = value if interval is None else {"value": value, "interval": list(interval)}
+    return found
+
+
+def _flops(flops: ForwardFlops, family: Family) -> dict[str, Any]:
+    """The convention in the file's words: context and vocabulary follow from the coefficients."""
+    shape = {
+        name: getattr(family, name)
+        for name in ("aspect_ratio", "ffn_ratio", "ffn_matrices", "kv_group")
+    }
+    if flops.name == "2N":
+        return {"convention": "2N", **shape}
+    omega = parameters_per_layer_width(family.ffn_ratio, family.ffn_matrices, family.kv_group)
+    attention = (1.0 / (family.aspect_ratio * omega**2)) ** (1 / 3)
+    head = (family.aspect_ratio / omega) ** (1 / 3)
+    return {
+        "convention": "transformer",
+        "context": round(float(flops.attention) / (2.0 * attention)),
+        "vocabulary": round(float(flops.head) / (2.0 * head)),
+        **shape,
+    }

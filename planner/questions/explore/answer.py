@@ -1,0 +1,68 @@
+"""The answer to `explore`: the plan, its cells as text, and the arrays of the charts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from coefficients import CoefficientSet
+from planner.optimum import optimum
+from planner.problem import Problem
+from planner.questions.base import Answer
+from planner.questions.explore import charts
+from planner.questions.explore.display import display
+from planner.questions.plan.answer import Plan, solve
+
+PARTS = ("plan", "gap", "curves", "map")
+
+
+@dataclass(frozen=True, repr=False)
+class Exploration(Answer):
+    """The parts asked for, None for the others; losses in nats per token, budgets in FLOPs.
+
+    display: every cell of the plan in the words and digits of the command line. gap: student loss
+    against teacher cross-entropy on the recipe's tokens. curves: all methods over the budget, their
+    shares of compute and crossovers. map: distilled minus supervised loss over budgets and sizes.
+    """
+
+    KIND: ClassVar[str] = "explore"
+
+    plan: Plan | None = None
+    display: Mapping[str, Any] | None = None
+    gap: Mapping[str, Any] | None = None
+    curves: Mapping[str, Any] | None = None
+    map: Mapping[str, Any] | None = None
+
+
+ANSWER = Exploration
+
+
+def explore(
+    problem: Problem,
+    parts: tuple[str, ...],
+    grid: charts.Grid,
+    coefficients: CoefficientSet,
+    budget: str | None = None,
+) -> Exploration:
+    """Everything the page draws around one problem. budget: as it was written, to be explained."""
+    plan = shown = gap = None
+    if "plan" in parts:
+        plan = solve(problem, coefficients)
+        shown = display(plan, coefficients, budget)
+    if "gap" in parts:
+        recipe = plan.recipe if plan is not None else optimum(problem, coefficients)[0]
+        student, teacher = recipe.student, recipe.teacher
+        assert student.parameters is not None and student.tokens is not None
+        gap = charts.gap(student.parameters, student.tokens, teacher.cross_entropy, coefficients)
+        gap["here"] = {
+            "teacher_cross_entropy": teacher.cross_entropy,
+            "cross_entropy": student.cross_entropy,
+        }
+    return Exploration(
+        plan,
+        shown,
+        gap,
+        charts.curves(problem, coefficients, grid) if "curves" in parts else None,
+        charts.wins(problem, coefficients, grid) if "map" in parts else None,
+    )

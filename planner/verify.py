@@ -1,0 +1,478 @@
+"""A plan's document recomputed from the laws: losses, FLOPs, limits, domain and optimality.
+
+Nothing of the solver is used: losses come from Eq. 1 and 8, FLOPs from Eq. 9, and the bound behind
+every certificate from another method (`planner.verify_bound`). Only numbers and flags are compared,
+never sentences. `NOT_CHECKED` lists what a document holds beyond that.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from coefficients import CoefficientSet, load
+from planner.errors import NoDistillationLawError
+from planner.problem import Problem, Range, Teacher
+from planner.verify_bound import second_bound
+
+Part = Mapping[str, Any]
+
+CLOSE = 1e-9
+"""Relative agreement asked of recomputed numbers."""
+
+SECOND_TOLERANCE = 1e-4
+"""Nats that the second proof may leave open; the plan's own certificate is tighter."""
+
+LOOSEST = 1e-3
+"""Nats by which another plan may beat the recipe, however large a tolerance was asked for."""
+
+TERMS = ("student_training", "teacher_inference", "teacher_pretraining", "serving")
+
+NOT_CHECKED = (
+    "texts (verdict, warnings, notes)",
+    "warnings about the fit",
+    "active bounds",
+    "intervals and probabilities over draws",
+    "the second opinion's optimality",
+    "the risk table",
+    "sensitivities",
+    "losses under teachers that were not chosen",
+    "further analyses",
+)
+"""What the tests of the planner check, and nothing here does."""
+
+SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Check:
+    """One part of the document: whether it holds, and how in words."""
+
+    name: str
+    passed: bool
+    detail: str
+
+
+@dataclass
+class _Comparison:
+    """Comparisons of one part of the document; `check` sums them up."""
+
+    name: str
+    compared: int = 0
+    faults: list[str] = field(default_factory=list)
+
+    def near(self, what: str, ours: float | None, stated: Any, room: float = 0.0) -> None:
+        """Numbers agree to CLOSE of the larger, or to `room`; inf and NaN agree with None."""
+        ours = None if ours is None or not math.isfinite(ours) else ours
+        if ours is None or stated is None:
+            agree = ours is None and stated is None
+        else:
+            agree = abs(ours - stated) <= max(CLOSE * max(abs(ours), abs(stated)), room)
+        self.holds(f"{what} is {_show(stated)} in the document, {_show(ours)} here", agree)
+
+    def same(self, what: str, ours: Any, stated: Any) -> None:
+        """Names, flags and nested values agree exactly."""
+        agree = ours == stated and isinstance(ours, bool) == isinstance(stated, bool)
+        self.holds(f"{what} is {_show(stated)} in the document, {_show(ours)} here", agree)
+
+    def holds(self, fault: str, true: bool) -> None:
+        """Count a comparison; `fault` says what is wrong if it is not true."""
+        self.compared += 1
+        if not true:
+            self.faults.append(fault)
+
+    def check(self, detail: str = "") -> Check:
+        """The result: `detail` where everything agrees, else the first faults."""
+        if not self.faults:
+            return Check(self.name, True, detail or f"{self.compared} values agree")
+        more = [f"{len(self.faults) - SHOWN} more"] if len(self.faults) > SHOWN else []
+        return Check(self.name, False, "; ".join([*self.faults[:SHOWN], *more]))
+
+
+def verify(document: Part, coefficients: CoefficientSet | None = None) -> tuple[Check, ...]:
+    """Every check of a plan's document (as `Plan.read_document` returns it).
+
+    `coefficients` overrides the set that the document's problem names. Raises
+    NoDistillationLawError for a supervised-only set.
+    """
+    problem = Problem.from_mapping(document["problem"])
+    chosen = coefficients if coefficients is not None else load(problem.coefficients)
+    if chosen.distillation is None:
+        raise NoDistillationLawError(
+            f"the coefficient set '{chosen.name}' is supervised only, and the plan cannot be "
+            "recomputed with it; give the set that it was made with."
+        )
+    return tuple(_checks(document, problem, chosen))
+
+
+def _checks(document: Part, problem: Problem, coefficients: CoefficientSet) -> Iterator[Check]:
+    yield _source(document, problem, coefficients)
+    recipe = document["recipe"]
+    yield _recipe("recipe", recipe, problem, coefficients)
+    yield from _proof("certificate", recipe, document["certificate"], problem, coefficients)
+    yield _supervised(document["supervised"], problem, coefficients)
+    yield _comparison_of_methods(document, problem)
+    yield _domain(document, coefficients)
+    problem = replace(problem, round_to_architecture=False)  # the recipe alone is buildable
+    for each in document["scenarios"]:
+        yield from _scenario(each, document, problem, coefficients)
+    if document["in_domain"] is not None:
+        yield from _in_domain(document["in_domain"], problem, coefficients)
+    if document["second_opinion"] is not None:
+        yield from _second_opinion(document, problem, coefficients)
+    if document["robust"] is not None:
+        found = document["robust"]["recipe"]
+        drawn = coefficients if coefficients.draws_path else _other(coefficients) or coefficients
+        yield _recipe("robust recipe", found, problem, drawn)
+
+
+def _source(document: Part, problem: Problem, coefficients: CoefficientSet) -> Check:
+    """Which laws the document was made with."""
+    found, stated = _Comparison("scenario and coefficients"), document["coefficients"]
+    found.same("the scenario", problem.scenario, document["scenario"])
+    found.same("the coefficient set", coefficients.name, stated["name"])
+    found.same("the FLOP convention", coefficients.flops.convention, stated["flop_convention"])
+    return found.check()
+
+
+def _recipe(name: str, recipe: Part, problem: Problem, coefficients: CoefficientSet) -> Check:
+    """Losses, FLOPs and limits of one recipe."""
+    found = _Comparison(f"{name}: losses, FLOPs, limits")
+    student, teacher = recipe["student"], recipe["teacher"]
+    existing = _existing(found, teacher, problem)
+    if existing is None and (
+        problem.teachers or None in (teacher["parameters"], teacher["tokens"])
+    ):
+        found.holds("the teacher is none of the question's, or has no size or tokens", False)
+        return found.check()
+    if problem.student is not None:
+        found.near("the student's size", problem.student, student["parameters"])
+    for role, model in (("student", student), ("teacher", teacher)):
+        _shape(found, role, model, coefficients)
+        shape = model["architecture"]
+        if problem.round_to_architecture and shape and not model.get("existing"):
+            found.near(f"the {role}'s size", float(shape["parameters"]), model["parameters"])
+    loss = existing.loss if existing else None
+    if loss is None:
+        loss = float(coefficients.supervised.loss(teacher["parameters"], teacher["tokens"]))
+    found.near("the teacher's cross-entropy", loss, teacher["cross_entropy"])
+    law = coefficients.distillation
+    assert law is not None
+    value = float(law.loss(student["parameters"], student["tokens"], teacher["cross_entropy"]))
+    found.near("the student's cross-entropy (Eq. 8)", value, student["cross_entropy"])
+    _costs(found, recipe, problem, coefficients)
+    _limits(found, recipe, problem, coefficients)
+    return found.check()
+
+
+def _existing(found: _Comparison, teacher: Part, problem: Problem) -> Teacher | None:
+    """The problem's teacher that a recipe names, None where one is to be trained."""
+    found.same("whether the teacher exists", bool(problem.teachers), teacher["existing"])
+    if not problem.teachers:
+        found.same("the teacher's name", "", teacher["name"])
+        return None
+    stated = (teacher["name"], teacher["parameters"], teacher["tokens"])
+    for each in problem.teachers:
+        known = each.loss in (None, teacher["cross_entropy"])
+        if known and (each.name, each.size, each.tokens) == stated:
+            return each
+    return None
+
+
+def _shape(found: _Comparison, role: str, model: Part, coefficients: CoefficientSet) -> None:
+    size, tokens = model["parameters"], model["tokens"]
+    ratio = tokens / size if size and tokens else None
+    found.near(f"the {role}'s tokens per parameter", ratio, model["tokens_per_parameter"])
+    shape = None if size is None else asdict(coefficients.architectures.nearest(size))
+    found.same(f"the {role}'s architecture", shape, model["architecture"])
+
+
+def _costs(
+    found: _Comparison, recipe: Part, problem: Problem, coefficients: CoefficientSet
+) -> None:
+    """Eq. 9, term by term."""
+    student, teacher = recipe["student"], recipe["teacher"]
+    own = float(coefficients.flops.per_token(student["parameters"]))
+    size = teacher["parameters"]
+    forward = 0.0 if size is None else float(coefficients.flops.per_token(size))
+    running = forward * student["tokens"]
+    training = 0.0 if problem.teachers else 3.0 * forward * teacher["tokens"]
+    charged = {
+        "student_training": 3.0 * own * student["tokens"],
+        "teacher_inference": problem.charge_inference * running,
+        "teacher_pretraining": problem.charge_pretraining * training,
+        "serving": own * problem.serving_tokens,
+    }
+    uncharged = (1 - problem.charge_inference) * running
+    uncharged += (1 - problem.charge_pretraining) * training
+    _flops(found, charged, None if size is None else uncharged, recipe["flops"])
+    found.holds(
+        f"{sum(charged.values()):.6e} FLOPs are more than the budget of {problem.budget:.6e}",
+        sum(charged.values()) <= problem.budget * (1 + CLOSE),
+    )
+
+
+def _flops(
+    found: _Comparison, charged: Mapping[str, float], uncharged: float | None, stated: Part
+) -> None:
+    total = sum(charged.values())
+    for term in TERMS:
+        found.near(f"{term.replace('_', ' ')} FLOPs", charged[term], stated[term])
+        share = charged[term] / total
+        found.near(f"the share of {term.replace('_', ' ')}", share, stated["shares"][term])
+    found.near("the total FLOPs", total, stated["total"])
+    found.near("uncharged FLOPs", uncharged, stated["uncharged"])
+
+
+def _limits(
+    found: _Comparison, recipe: Part, problem: Problem, coefficients: CoefficientSet
+) -> None:
+    """The question's bounds, and the domain of validity where the plan was to stay inside."""
+    student, teacher, bounds = recipe["student"], recipe["teacher"], problem.bounds
+    limits: list[tuple[str, float, Range]] = [
+        ("the student's size", student["parameters"], bounds.student_size),
+        ("the student's tokens", student["tokens"], bounds.student_tokens),
+    ]
+    if not problem.teachers:
+        limits.append(("the teacher's size", teacher["parameters"], bounds.teacher_size))
+        limits.append(("the teacher's tokens", teacher["tokens"], bounds.teacher_tokens))
+    for what, value, (low, high) in limits:
+        found.holds(f"{what} ({value:.6g}) is outside {low:.6g} to {high:.6g}",
+                    low * (1 - CLOSE) <= value <= high * (1 + CLOSE))  # fmt: skip
+    if problem.stay_in_domain:
+        for quantity in _outside(recipe, coefficients):
+            found.holds(f"{quantity} is outside the domain that the plan was to stay in", False)
+
+
+def _outside(recipe: Part, coefficients: CoefficientSet) -> dict[str, tuple[float, Range]]:
+    """Quantities outside the domain of validity, with their values and measured ranges."""
+    student, teacher = recipe["student"], recipe["teacher"]
+    supervised = float(coefficients.supervised.loss(student["parameters"], student["tokens"]))
+    quantities = {
+        "student_parameters": student["parameters"],
+        "student_tokens": student["tokens"],
+        "teacher_parameters": teacher["parameters"],
+        "teacher_tokens": teacher["tokens"],
+        "student_tokens_per_parameter": student["tokens"] / student["parameters"],
+        "teacher_cross_entropy": teacher["cross_entropy"],
+        "teacher_to_supervised": teacher["cross_entropy"] / supervised,
+    }
+    return {
+        quantity: (value, measured)
+        for quantity, value in quantities.items()
+        if value is not None
+        and (measured := coefficients.domain.of(quantity)) is not None
+        and not measured[0] * (1 - CLOSE) <= value <= measured[1] * (1 + CLOSE)
+    }
+
+
+def _proof(
+    name: str, recipe: Part, certificate: Part, problem: Problem, coefficients: CoefficientSet
+) -> Iterator[Check]:
+    """The certificate's arithmetic, and the second bound."""
+    found = _Comparison(f"{name}: its numbers")
+    loss, lower = recipe["student"]["cross_entropy"], certificate["lower_bound"]
+    gap, tolerance = certificate["gap"], certificate["tolerance"]
+    if lower is None or gap is None:
+        found.holds("there is no lower bound", False)
+        yield found.check()
+        return
+    found.same("the tolerance", problem.tolerance, tolerance)
+    found.near("the gap", loss - lower, gap, room=1e-15)
+    found.same("whether it is proven", gap <= tolerance, certificate["proven"])
+    found.holds(f"the gap of {loss - lower:.1e} is above {tolerance:.1e}", gap <= tolerance)
+    yield found.check(f"within {gap:.1e} nats of the bound, asked for {tolerance:.1e}")
+    built = problem.round_to_architecture
+    second = second_bound(problem, coefficients, loss, SECOND_TOLERANCE, built)
+    found = _Comparison(f"{name}: independent bound")
+    found.holds(
+        f"a plan of {second.best:.7f} nats is below the certified bound of {lower:.7f}",
+        lower <= second.best + CLOSE,
+    )
+    found.holds(
+        f"no plan gets below {second.lower:.7f}, the recipe claims {loss:.7f}",
+        second.lower <= loss + CLOSE,
+    )
+    room = 1.01 * max(min(tolerance, LOOSEST), SECOND_TOLERANCE)
+    better = second.best if second.gave_up else second.lower + SECOND_TOLERANCE
+    found.holds(
+        f"plans of {better:.5f} nats exist, {loss - better:.1e} under the recipe",
+        loss - better <= room,
+    )
+    yield found.check(
+        f"no plan below {second.lower:.5f}, {loss - second.lower:.1e} under the recipe"
+    )
+
+
+def _infeasible(name: str, problem: Problem, coefficients: CoefficientSet) -> Check:
+    """That no plan exists where the document has none."""
+    built = problem.round_to_architecture
+    second = second_bound(problem, coefficients, np.inf, SECOND_TOLERANCE, built)
+    found = _Comparison(name)
+    found.holds("a plan fits the budget", second.lower == np.inf)
+    return found.check("no plan fits")
+
+
+def _supervised(baseline: Part, problem: Problem, coefficients: CoefficientSet) -> Check:
+    """The best supervised model of the same budget."""
+    found = _Comparison("supervised baseline")
+    law, bounds = coefficients.supervised, problem.bounds
+    model = baseline["model"]
+    size, tokens, stated = model["parameters"], model["tokens"], model["cross_entropy"]
+    _shape(found, "baseline", model, coefficients)
+    found.near("its cross-entropy (Eq. 1)", float(law.loss(size, tokens)), stated)
+    forward = float(coefficients.flops.per_token(size))
+    charged = dict.fromkeys(TERMS, 0.0)
+    charged |= {"student_training": 3.0 * forward * tokens,
+                "serving": forward * problem.serving_tokens}  # fmt: skip
+    _flops(found, charged, 0.0, baseline["flops"])
+
+    def affordable(size: Any) -> Any:
+        """Tokens, within their upper bound, that the budget pays for."""
+        paid = problem.budget / coefficients.flops.per_token(size) - problem.serving_tokens
+        return np.minimum(paid / 3.0, bounds.student_tokens[1])
+
+    found.near("the tokens that the budget pays for", float(affordable(size)), tokens)
+    if problem.student is not None:
+        found.near("its size", problem.student, size)
+        return found.check()
+    # the loss at the most affordable tokens is smooth in log N: a grid, refined around its best
+    low, high = np.log(bounds.student_size)
+    for _ in range(6):
+        sizes = np.exp(np.linspace(low, high, 401))
+        paid = affordable(sizes)
+        enough = paid >= bounds.student_tokens[0]
+        losses = np.where(enough, law.loss(sizes, np.maximum(paid, 1.0)), np.inf)
+        best, step = int(np.argmin(losses)), (high - low) / 400
+        low, high = (max(low, np.log(sizes[best]) - step), min(high, np.log(sizes[best]) + step))
+    least = float(losses[best])
+    found.near("the least supervised cross-entropy", least, stated, room=1e-9)
+    return found.check()
+
+
+def _comparison_of_methods(document: Part, problem: Problem) -> Check:
+    """That the method recommended is not the one with the larger loss."""
+    found = _Comparison("verdict: the method follows from the losses")
+    difference = (
+        document["recipe"]["student"]["cross_entropy"]
+        - document["supervised"]["model"]["cross_entropy"]
+    )
+    room = max(problem.tolerance, 1e-5)
+    method = document["verdict"]["method"]
+    found.holds("distilling is recommended, and is worse", method != "distil" or difference < 0)
+    found.holds(
+        "supervised training is recommended, and is worse",
+        method != "supervised" or difference > 0,
+    )
+    found.holds(
+        f"the losses are told apart by {abs(difference):.1e} nats, and either is recommended",
+        method != "either" or abs(difference) <= room,
+    )
+    return found.check(f"{method}, {difference:+.4f} nats against supervised training")
+
+
+def _domain(document: Part, coefficients: CoefficientSet) -> Check:
+    """Which quantities the document says are outside the domain of validity."""
+    found = _Comparison("domain of validity")
+    outside = _outside(document["recipe"], coefficients)
+    stated = {
+        each["quantity"]: each for each in document["warnings"] if each["code"] == "outside-domain"
+    }
+    for quantity in sorted(outside.keys() | stated.keys()):
+        if quantity not in stated:
+            found.holds(f"there is no warning that {quantity} is outside", False)
+        elif quantity not in outside:
+            found.holds(f"{quantity} is inside, against a warning", False)
+        else:
+            value, (low, high) = outside[quantity]
+            each = stated[quantity]
+            found.near(f"{quantity} of the warning", value, each["value"])
+            for name, ours, theirs in zip(("low", "high"), (low, high), each["range"], strict=True):
+                found.near(f"the {name} end of {quantity}", ours, theirs)
+    offered = document["in_domain"] is not None
+    found.same("whether a plan inside is offered", bool(outside), offered)
+    return found.check("outside: " + ", ".join(sorted(outside)) if outside else "inside")
+
+
+def _scenario(
+    each: Part, document: Part, problem: Problem, coefficients: CoefficientSet
+) -> Iterator[Check]:
+    """A scenario's line; the chosen one is the recipe itself, any other a plan of its own."""
+    name, recipe = f"scenario {each['name']}", each["recipe"]
+    charges = (each["charge_inference"], each["charge_pretraining"])
+    varied = problem.with_charges(*charges)
+    found = _Comparison(f"{name}: its line")
+    found.same("the name", varied.scenario, each["name"])
+    chosen = charges == (problem.charge_inference, problem.charge_pretraining)
+    found.same("whether it is chosen", chosen, each["chosen"])
+    found.same("whether it is feasible", recipe is not None, each["feasible"])
+    found.same("whether it has a certificate", recipe is not None, bool(each["certificate"]))
+    loss = None if recipe is None else recipe["student"]["cross_entropy"]
+    found.near("its cross-entropy", loss, each["cross_entropy"])
+    gain = None if loss is None else loss - document["supervised"]["model"]["cross_entropy"]
+    found.near("its difference to supervised training", gain, each["difference"], room=1e-12)
+    outside = recipe is not None and bool(_outside(recipe, coefficients))
+    found.same("whether it is outside the domain", outside, each["outside_domain"])
+    if chosen:
+        found.same("its recipe", document["recipe"], recipe)
+        found.same("its certificate", document["certificate"], each["certificate"])
+    yield found.check()
+    if recipe is None:
+        yield _infeasible(f"{name}: infeasible", varied, coefficients)
+    elif not chosen:
+        yield _recipe(name, recipe, varied, coefficients)
+        if each["certificate"] is not None:
+            yield from _proof(name, recipe, each["certificate"], varied, coefficients)
+
+
+def _in_domain(inside: Part, problem: Problem, coefficients: CoefficientSet) -> Iterator[Check]:
+    """The best plan inside the domain, or that there is none."""
+    asked = replace(problem, stay_in_domain=True)
+    if inside["recipe"] is None:
+        yield _infeasible("inside the domain: infeasible", asked, coefficients)
+        return
+    yield _recipe("inside the domain", inside["recipe"], asked, coefficients)
+    if inside["certificate"] is not None:
+        yield from _proof(
+            "inside the domain", inside["recipe"], inside["certificate"], asked, coefficients
+        )
+
+
+def _other(coefficients: CoefficientSet) -> CoefficientSet | None:
+    return load(coefficients.second_opinion) if coefficients.second_opinion else None
+
+
+def _second_opinion(
+    document: Part, problem: Problem, coefficients: CoefficientSet
+) -> Iterator[Check]:
+    """The losses of recipe and baseline under the other set, and that set's own recipe."""
+    opinion, other = document["second_opinion"], _other(coefficients)
+    found = _Comparison("second opinion: its losses")
+    found.same("its source", None if other is None else other.name, opinion["source"])
+    if other is None or other.distillation is None:
+        yield found.check()
+        return
+    student, teacher = document["recipe"]["student"], document["recipe"]["teacher"]
+    baseline, loss = document["supervised"]["model"], teacher["cross_entropy"]
+    if teacher["parameters"] and teacher["tokens"] and not teacher["existing"]:
+        loss = float(other.supervised.loss(teacher["parameters"], teacher["tokens"]))
+    theirs = float(other.distillation.loss(student["parameters"], student["tokens"], loss))
+    found.near("its cross-entropy", theirs, opinion["cross_entropy"])
+    direct = float(other.supervised.loss(baseline["parameters"], baseline["tokens"]))
+    found.near("its supervised cross-entropy", direct, opinion["supervised"])
+    best = opinion["optimum"]
+    regret = None if best is None else theirs - best["student"]["cross_entropy"]
+    found.near("the recipe's regret", regret, opinion["regret"], room=1e-9)
+    yield found.check()
+    if best is not None:
+        yield _recipe("second opinion", best, problem, other)
+
+
+def _show(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    return f"{value:.10g}" if isinstance(value, float) else repr(value)
