@@ -12,8 +12,8 @@ from laws.architecture import Family
 from planner.accelerators import named
 from planner.errors import QuantityError
 from planner.memory import (
-    Setting,
     LogitFormat,
+    Setting,
     all_parameters,
     decide_logits,
     inference_memory,

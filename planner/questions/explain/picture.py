@@ -8,7 +8,7 @@ import numpy as np
 
 from planner import units
 from planner.plots import style
-from planner.questions.explain.answer import LossCurve, Explanation
+from planner.questions.explain.answer import Explanation, LossCurve
 from planner.questions.explain.sheet import verdict
 from planner.questions.plan.sheet import title
 

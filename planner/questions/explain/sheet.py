@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from planner import units
-from planner.questions.explain.answer import MORE, LossCurve, Explanation
+from planner.questions.explain.answer import MORE, Explanation, LossCurve
 from planner.questions.plan.sheet import title
 from planner.reports import words
 from planner.reports.sheet import Grid, Sheet, sparkline
