@@ -17,7 +17,7 @@ import numpy as np
 
 from coefficients.errors import CoefficientError
 from coefficients.model import CoefficientSet
-from laws import DistillationLaw, SupervisedForm
+from laws import SupervisedForm
 from laws._types import Array
 
 SUPERVISED = "supervised."
@@ -80,15 +80,17 @@ def load(chosen: CoefficientSet, limit: int | None = None, trailing: int = 0) ->
     form: SupervisedForm = type(chosen.form)(**fill(chosen.form, SUPERVISED))
     law = chosen.distillation
     if law is not None:
-        law = DistillationLaw(form.canonical(), **fill(law, DISTILLATION))
+        law = type(law)(form.canonical(), **fill(law, DISTILLATION))
     return replace(chosen, form=form, distillation=law)
 
 
 def _problems(chosen: CoefficientSet, found: Mapping[str, Array]) -> list[str]:
     form: Any = chosen.form
-    known = {SUPERVISED + name for name in type(form).COEFFICIENTS}
+    laws = {SUPERVISED: type(form)}
     if chosen.distillation is not None:
-        known |= {DISTILLATION + name for name in DistillationLaw.COEFFICIENTS}
+        laws[DISTILLATION] = type(chosen.distillation)
+    known = {prefix + name for prefix, law in laws.items() for name in law.COEFFICIENTS}
+    zero = {prefix + name for prefix, law in laws.items() for name in law.MAY_BE_ZERO}
     problems = [f"{name}: no such coefficient in the set" for name in sorted({*found} - known)]
     if not found:
         problems.append("no arrays")
@@ -96,7 +98,7 @@ def _problems(chosen: CoefficientSet, found: Mapping[str, Array]) -> list[str]:
     if len(sizes) > 1 or any(len(shape) != 1 for shape in sizes):
         problems.append("all arrays must be one-dimensional and of the same length")
     for name, array in found.items():
-        low = 0.0 if name.endswith((".E", ".c0")) else np.finfo(float).tiny
+        low = 0.0 if name in zero else np.finfo(float).tiny
         bad = int((~np.isfinite(array) | (array < low)).sum())
         if bad:
             problems.append(f"{name}: {bad} value(s) are not finite and positive")

@@ -18,7 +18,14 @@ from coefficients.errors import CoefficientError
 from coefficients.model import CoefficientSet, Source
 from coefficients.quality import Quality
 from coefficients.scatter import Scatter
-from laws import SUPERVISED_LAWS, DistillationLaw, Family, ForwardFlops, SupervisedForm
+from laws import (
+    DISTILLATION_LAWS,
+    SUPERVISED_LAWS,
+    DistillationForm,
+    Family,
+    ForwardFlops,
+    SupervisedForm,
+)
 from laws.flops import transformer, two_n
 
 DEFAULT = "busbridge2025"
@@ -44,7 +51,6 @@ _QUALITY: dict[str, tuple[type, str]] = {
     "resample_groups": _WHOLE,
     "resamples_converged": _REAL,
 }
-_MAY_BE_ZERO = {"E", "c0"}
 _WIDEST = 10.0  # no run is off by a factor of e^10
 
 
@@ -203,13 +209,12 @@ class _Reader:
             return None
         return (low, high)
 
-    def values(
-        self, table: Mapping[str, Any], keys: Iterable[str], where: str
-    ) -> dict[str, float] | None:
-        """Coefficients, each a number or ``{value = ..., interval = [low, high]}``."""
+    def values(self, table: Mapping[str, Any], law: Any, where: str) -> dict[str, float] | None:
+        """A law's coefficients, each a number or ``{value = ..., interval = [low, high]}``."""
+        self.unknown_keys(table, ("form", *law.COEFFICIENTS), f"{where}.")
         found: dict[str, float] = {}
         complete = True
-        for key in keys:
+        for key in law.COEFFICIENTS:
             label = f"{where}.{key}"
             if key not in table:
                 self.problems.append(f"{label}: the coefficient is missing")
@@ -223,7 +228,7 @@ class _Reader:
                     if interval is not None:
                         self.intervals[label] = interval
                 entry = entry.get("value")
-            number = self.number(entry, label, zero=key in _MAY_BE_ZERO)
+            number = self.number(entry, label, zero=key in law.MAY_BE_ZERO)
             complete = complete and number is not None
             if number is not None:
                 found[key] = number
@@ -232,27 +237,29 @@ class _Reader:
     def supervised(self, table: Mapping[str, Any] | None) -> SupervisedForm | None:
         if table is None:
             return None
-        form = table.get("form", "busbridge")
-        if not isinstance(form, str) or form not in SUPERVISED_LAWS:
-            self.problems.append(
-                f"supervised.form = {form!r}: unknown law; known: {', '.join(SUPERVISED_LAWS)}"
-            )
-            return None
-        law = SUPERVISED_LAWS[form]
-        self.unknown_keys(table, ("form", *law.COEFFICIENTS), "supervised.")
-        values = self.values(table, law.COEFFICIENTS, "supervised")
-        return law(**values) if values is not None else None
+        law = self.form(table, "supervised", SUPERVISED_LAWS)
+        values = None if law is None else self.values(table, law, "supervised")
+        return None if law is None or values is None else law(**values)
 
     def distillation(
         self, table: Mapping[str, Any] | None, form: SupervisedForm | None
-    ) -> DistillationLaw | None:
+    ) -> DistillationForm | None:
         if table is None:
             return None
-        self.unknown_keys(table, DistillationLaw.COEFFICIENTS, "distillation.")
-        values = self.values(table, DistillationLaw.COEFFICIENTS, "distillation")
-        if values is None or form is None:
+        law = self.form(table, "distillation", DISTILLATION_LAWS)
+        values = None if law is None else self.values(table, law, "distillation")
+        if law is None or values is None or form is None:
             return None
-        return DistillationLaw(form.canonical(), **values)
+        found: DistillationForm = law(form.canonical(), **values)
+        return found
+
+    def form(self, table: Mapping[str, Any], where: str, known: Mapping[str, Any]) -> Any:
+        """The law that a table names by its `form`; None if there is none of that name."""
+        name = table.get("form", "busbridge")
+        if isinstance(name, str) and name in known:
+            return known[name]
+        self.problems.append(f"{where}.form = {name!r}: unknown law; known: {', '.join(known)}")
+        return None
 
     def domain(self, table: Mapping[str, Any] | None) -> Domain:
         if table is None:

@@ -11,7 +11,7 @@ import numpy as np
 from coefficients.domain import Domain, Range
 from coefficients.quality import Quality
 from coefficients.scatter import Scatter
-from laws import DistillationLaw, Family, ForwardFlops, SupervisedForm, SupervisedLaw
+from laws import DistillationForm, Family, ForwardFlops, SupervisedForm, SupervisedLaw
 from laws._types import Real
 
 
@@ -41,7 +41,7 @@ class CoefficientSet:
     name: str
     form: SupervisedForm
     flops: ForwardFlops
-    distillation: DistillationLaw | None = None
+    distillation: DistillationForm | None = None
     architectures: Family = field(default_factory=Family)
     domain: Domain = field(default_factory=Domain)
     source: Source = Source()

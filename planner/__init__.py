@@ -16,17 +16,17 @@ from planner.errors import INPUT_ERRORS as INPUT_ERRORS
 from planner.errors import InfeasibleError as InfeasibleError
 from planner.errors import PlannerError as PlannerError
 from planner.optimum import Many as Many
+from planner.optimum import optimum as optimum
 from planner.optimum import solve_many as solve_many
-from planner.plan import Plan as Plan
-from planner.plan import Recipe as Recipe
+from planner.optimum import supervised as supervised
 from planner.problem import BOUNDS as BOUNDS
 from planner.problem import Bounds as Bounds
 from planner.problem import Problem as Problem
 from planner.problem import Teacher as Teacher
+from planner.questions.plan.answer import Plan as Plan
+from planner.questions.plan.answer import solve as solve
+from planner.results import Recipe as Recipe
 from planner.scenarios import SCENARIOS as SCENARIOS
-from planner.solve import optimum as optimum
-from planner.solve import solve as solve
-from planner.solve import supervised as supervised
 
 __all__ = [
     "BOUNDS", "INPUT_ERRORS", "SCENARIOS", "Bounds", "CoefficientSet", "InfeasibleError", "Many",

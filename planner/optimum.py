@@ -1,6 +1,6 @@
 """Certified optima of problems: one by one, thousands as arrays, and with buildable sizes.
 
-All rows of all problems go through the optimiser in one batch. `answers` gives recipes,
+All rows of all problems go through the optimiser in one batch. `optima` gives recipes,
 `solve_many` arrays, `rounded` the best recipe whose sizes are those of real architectures.
 
 Buildable sizes are integers of layers, so they are enumerated: per candidate student, teachers from
@@ -27,10 +27,10 @@ from planner.optimise.frontier import smallest_budget
 from planner.optimise.starts import reach_range
 from planner.optimise.supervised import supervised_optima
 from planner.optimise.ties import charged_cost, cheapest_teachers
-from planner.plan import Certificate, Recipe
 from planner.problem import Problem, Teacher
-from planner.recipe import Row, binding_bounds, recipe_of
-from planner.rows import to_batches
+from planner.recipe import Row, baseline_of, binding_bounds, recipe_of
+from planner.results import Baseline, Certificate, Recipe
+from planner.rows import supervised_batch, to_batches
 
 BUDGET_MARGIN = 1e-5
 """A smallest budget is rounded up by this, so that it is feasible itself."""
@@ -43,7 +43,7 @@ LOOSE = 1e-2
 
 
 @dataclass(frozen=True)
-class Answer:
+class Optimum:
     """The optimum of one problem, or the smallest budget (FLOPs) that would have one."""
 
     problem: Problem
@@ -58,7 +58,7 @@ class Answer:
         return self.recipe, self.certificate
 
 
-def answers(problems: Sequence[Problem], coefficients: CoefficientSet) -> list[Answer]:
+def optima(problems: Sequence[Problem], coefficients: CoefficientSet) -> list[Optimum]:
     """Certified optima of all problems under one coefficient set, in one vectorised search.
 
     A problem with several existing teachers has a row for each; the best row wins, and its lower
@@ -66,7 +66,8 @@ def answers(problems: Sequence[Problem], coefficients: CoefficientSet) -> list[A
     """
     batch, counts = to_batches(problems, coefficients)
     tolerance = np.repeat([problem.tolerance for problem in problems], counts)
-    found, ties = cheapest_teachers(batch, minimise(batch, tolerance))
+    owner = np.repeat(np.arange(len(counts)), counts)
+    found, ties = cheapest_teachers(batch, minimise(batch, tolerance, owner=owner))
     least = _least(batch)
     result, start = [], 0
     for problem, count in zip(problems, counts, strict=True):
@@ -75,7 +76,7 @@ def answers(problems: Sequence[Problem], coefficients: CoefficientSet) -> list[A
         best = rows.start + int(np.argmin(found.loss[rows]))
         smallest = float(np.min(least[rows])) * (1 + BUDGET_MARGIN)
         if not math.isfinite(found.loss[best]):
-            result.append(Answer(problem, None, None, smallest))
+            result.append(Optimum(problem, None, None, smallest))
             continue
         u, s, n, d = (float(getattr(found, name)[best]) for name in "usnd")
         row = Row(u, s, n, d, tie=bool(ties[best]), teacher=best - rows.start)
@@ -87,7 +88,7 @@ def answers(problems: Sequence[Problem], coefficients: CoefficientSet) -> list[A
             tolerance=problem.tolerance,
             boxes=int(np.sum(found.boxes[rows])),
         )
-        result.append(Answer(problem, recipe, certificate, smallest))
+        result.append(Optimum(problem, recipe, certificate, smallest))
     return result
 
 
@@ -152,7 +153,7 @@ def too_small(problem: Problem, smallest: float, coefficients: CoefficientSet) -
         )
     return InfeasibleError(
         f"a budget of {units.format_flops(problem.budget)} FLOPs is too small{where}: the cheapest "
-        f"plan within the bounds needs {_round_up(smallest)} FLOPs; raise --budget, or lower the "
+        f"plan within the bounds needs {_round_up(smallest)} FLOPs; raise the budget, or lower the "
         "least sizes and tokens or the serving tokens.",
         smallest,
     )
@@ -270,9 +271,9 @@ def solve_batch(
     baseline: one row per problem for supervised training, where its bounds are not the plan's.
     """
     counts = np.ones(len(batch), dtype=np.intp) if counts is None else counts
-    found, _ = cheapest_teachers(batch, minimise(batch, tolerance, polish))
     first = np.cumsum(counts) - counts
     owner = np.repeat(np.arange(counts.size), counts)
+    found, _ = cheapest_teachers(batch, minimise(batch, tolerance, polish, owner))
     rows = np.lexsort((found.loss, owner))[first]
     lower = np.full(counts.size, np.inf)
     np.minimum.at(lower, owner, found.lower_bound)
@@ -333,10 +334,9 @@ def _students(problem: Problem, coefficients: CoefficientSet) -> Iterator[list[P
         yield [replace(problem, student=size, bounds=bounds)]
         return
     sizes = _buildable("student", problem, coefficients)
-    [answer] = answers([problem], coefficients)
+    [answer] = optima([problem], coefficients)
     if answer.recipe is None:  # then no buildable one has a plan either
         return
-    assert answer.recipe.student.parameters is not None
     wanted = math.log(answer.recipe.student.parameters)
     middle = min(range(len(sizes)), key=lambda k: abs(math.log(sizes[k]) - wanted))
     yield [replace(problem, student=size) for size in sizes[max(0, middle - 1) : middle + 2]]
@@ -381,13 +381,12 @@ def _best_teacher(
     problem: Problem, coefficients: CoefficientSet
 ) -> tuple[Recipe, Certificate] | None:
     """The best recipe with a buildable teacher, and its proof; None if no such teacher has one."""
-    free = answers([problem], coefficients)[0]
+    free = optima([problem], coefficients)[0]
     recipe, certificate = free.recipe, free.certificate
     if recipe is None or certificate is None:
         return None
     if recipe.teacher.existing:
         return recipe, certificate
-    assert recipe.teacher.parameters is not None
     family = coefficients.architectures
     low, high = problem.bounds.teacher_size
     middle = family.nearest(recipe.teacher.parameters).layers
@@ -402,7 +401,7 @@ def _best_teacher(
             tails.append(_teacher_between(problem, low, sizes[0]))
         if sizes[-1] < high:
             tails.append(_teacher_between(problem, sizes[-1], high))
-        found = answers([*rows, *tails], coefficients) if rows or tails else []
+        found = optima([*rows, *tails], coefficients) if rows or tails else []
         feasible = [each for each in found[: len(rows)] if each.recipe is not None]
         if feasible:
             best = min(feasible, key=_loss)
@@ -423,7 +422,7 @@ def _no_size(role: str, bounds: tuple[float, float]) -> ProblemError:
     low, high = (units.format_count(end) for end in bounds)
     return ProblemError(
         f"no buildable {role} has between {low} and {high} parameters; widen "
-        f"--min-{role}-size and --max-{role}-size, or leave out --round-to-architecture."
+        f"min_{role}_size and max_{role}_size, or leave out round_to_architecture."
     )
 
 
@@ -431,6 +430,32 @@ def _teacher_between(problem: Problem, low: float, high: float) -> Problem:
     return replace(problem, bounds=replace(problem.bounds, teacher_size=(low, high)))
 
 
-def _loss(answer: Answer) -> float:
+def _loss(answer: Optimum) -> float:
     assert answer.recipe is not None
     return answer.recipe.student.cross_entropy
+
+
+def optimum(
+    problem: Problem, coefficients: CoefficientSet | None = None
+) -> tuple[Recipe, Certificate]:
+    """Only the best recipe and its certificate; raises as `solve` does."""
+    chosen = chosen_set(problem, coefficients)
+    return optima([problem], chosen)[0].require(chosen)
+
+
+def supervised(problem: Problem, coefficients: CoefficientSet | None = None) -> Baseline:
+    """The best supervised model for the problem's budget, size and bounds."""
+    return best_supervised(problem, chosen_set(problem, coefficients))
+
+
+def chosen_set(problem: Problem, given: CoefficientSet | None) -> CoefficientSet:
+    """The set that was given, or the one that the problem names."""
+    return given if given is not None else load(problem.coefficients)
+
+
+def best_supervised(problem: Problem, coefficients: CoefficientSet) -> Baseline:
+    """The best supervised model under a set; InfeasibleError where none fits the budget."""
+    best = supervised_optima(supervised_batch(problem, coefficients))
+    if not np.isfinite(best.loss[0]):
+        raise infeasible(problem, best.smallest_budget(), coefficients)
+    return baseline_of(float(best.u[0]), float(best.s[0]), problem, coefficients)

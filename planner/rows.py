@@ -1,24 +1,21 @@
-"""From words to arrays: a Problem and a coefficient set become rows of a Batch."""
+"""A Problem and a coefficient set become rows of a Batch, the optimiser's arrays."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import Any
 
 import numpy as np
 
 from coefficients import CoefficientSet, Domain
+from laws import DistillationForm
 from laws._types import Real
 from planner.errors import NoDistillationLawError, UnreachableError
 from planner.optimise import Batch
 from planner.problem import Problem, Teacher
 
 _ANYWHERE = (0.0, math.inf)
-_DISTILLATION_FIELDS = (
-    "log_a_s", "log_b_s", "alpha_s", "beta_s", "gamma_s", "c0", "c1", "log_d1", "f1",
-)  # fmt: skip
 
 
 def to_batches(
@@ -33,47 +30,14 @@ def to_batches(
     counts = [len(each) for each in rows]
     flat = [row for each in rows for row in each]
     columns = {key: np.array([row[key] for row in flat], dtype=float) for key in flat[0]}
-    return Batch.broadcast(**law_fields(coefficients), **columns), counts
+    law = require_distillation(coefficients)
+    return Batch.broadcast(law.supervised, law, coefficients.flops, **columns), counts
 
 
 def supervised_batch(problem: Problem, coefficients: CoefficientSet) -> Batch:
     """One row for the supervised baseline; needs no distillation law and ignores teachers."""
     row = _row(problem, _ranges(None))
-    law = {**dict.fromkeys(_DISTILLATION_FIELDS, 1.0), **supervised_fields(coefficients)}
-    return Batch.broadcast(**law, **row)
-
-
-def law_fields(coefficients: CoefficientSet) -> dict[str, Any]:
-    """The part of a batch that a coefficient set determines; draws of coefficients are arrays."""
-    law = require_distillation(coefficients)
-    return {
-        **supervised_fields(coefficients),
-        "log_a_s": np.log(law.A),
-        "log_b_s": np.log(law.B),
-        "alpha_s": law.alpha,
-        "beta_s": law.beta,
-        "gamma_s": law.gamma,
-        "c0": law.c0,
-        "c1": law.c1,
-        "log_d1": np.log(law.d1),
-        "f1": law.f1,
-    }
-
-
-def supervised_fields(coefficients: CoefficientSet) -> dict[str, Any]:
-    """The supervised law and the FLOP convention as fields of a batch."""
-    supervised, flops = coefficients.supervised, coefficients.flops
-    return {
-        "E": supervised.E,
-        "log_a": np.log(supervised.A),
-        "log_b": np.log(supervised.B),
-        "alpha": supervised.alpha,
-        "beta": supervised.beta,
-        "gamma": supervised.gamma,
-        "parameter": flops.parameter,
-        "attention": flops.attention,
-        "head": flops.head,
-    }
+    return Batch.broadcast(coefficients.supervised, None, coefficients.flops, **row)
 
 
 def rows_of(problem: Problem, coefficients: CoefficientSet) -> list[dict[str, Real]]:
@@ -136,12 +100,12 @@ def teacher_loss(teacher: Teacher, coefficients: CoefficientSet) -> Real:
     return coefficients.supervised.loss(teacher.size, teacher.tokens)
 
 
-def require_distillation(coefficients: CoefficientSet) -> Any:
+def require_distillation(coefficients: CoefficientSet) -> DistillationForm:
     """The set's distillation law; NoDistillationLawError for a supervised-only set."""
     if coefficients.distillation is None:
         raise NoDistillationLawError(
             f"the coefficient set '{coefficients.name}' is supervised only and cannot plan "
-            "distillation; use --coefficients busbridge2025 or a file with a [distillation] table."
+            "distillation; use the set busbridge2025 or a file with a [distillation] table."
         )
     return coefficients.distillation
 

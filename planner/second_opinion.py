@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coefficients import CoefficientSet, draws, load
-from planner import units
-from planner.optimum import Many, answers
-from planner.plan import Baseline, Interval, Recipe, SecondOpinion, Warning
+from planner.optimum import Many, optima
 from planner.problem import Problem
+from planner.results import Baseline, Interval, Recipe, SecondOpinion
 from planner.rows import require_distillation
 from planner.uncertainty import DRAWS, interval, recipe_losses
 
@@ -31,10 +30,8 @@ def second_opinion(
     view = other_view(recipe, coefficients)
     assert view is not None
     theirs, spread = view.cross_entropy, view.interval
-    own = answers([problem], other)[0].recipe
+    own = optima([problem], other)[0].recipe
     model = baseline.model
-    assert model.parameters is not None
-    assert model.tokens is not None
     return SecondOpinion(
         source=other.name,
         cross_entropy=theirs,
@@ -83,35 +80,6 @@ def other_losses(plans: Many, coefficients: CoefficientSet) -> Array | None:
         teacher = np.where(plans.teacher >= 0, plans.teacher_cross_entropy, planned)
         found = law.loss(plans.student_parameters, plans.student_tokens, teacher)
     return np.where(plans.feasible, found, np.nan)
-
-
-def opinion_warning(opinion: SecondOpinion | None, ours: float, name: str) -> tuple[Warning, ...]:
-    """A warning where the disagreement goes beyond the intervals and is large enough to matter."""
-    if opinion is None or not opinion.disagrees:
-        return ()
-    apart = abs(opinion.cross_entropy - ours) > ALARM * ours
-    if not apart and (opinion.regret is None or opinion.regret < ALARM):
-        return ()  # reported beside the plan, but no reason to bet differently
-    spread = opinion.interval
-    around = (
-        f" ({units.format_loss(spread.low)} to {units.format_loss(spread.high)})" if spread else ""
-    )
-    tail = (
-        f"; its own optimum is {units.format_loss(opinion.regret)} nats better than this recipe"
-        if opinion.regret is not None and opinion.regret >= ALARM
-        else ""
-    )
-    return (
-        Warning(
-            "second-opinion",
-            f"the coefficients disagree: {opinion.source} predicts "
-            f"{units.format_loss(opinion.cross_entropy)}{around} for this recipe, {name} "
-            f"{units.format_loss(ours)}{tail}.",
-            "cross_entropy",
-            opinion.cross_entropy,
-            None if spread is None else (spread.low, spread.high),
-        ),
-    )
 
 
 def _interval(recipe: Recipe, coefficients: CoefficientSet) -> Interval | None:

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from coefficients import CoefficientSet, draws
 from planner.optimise import Batch
 from planner.optimum import Many, anywhere, solve_batch
-from planner.plan import Interval, Recipe, Uncertainty
 from planner.problem import Problem
-from planner.rows import law_fields, rows_of
+from planner.results import Interval, Recipe, Uncertainty
+from planner.rows import require_distillation, rows_of
 
 Array = NDArray[np.float64]
 
@@ -84,12 +84,9 @@ def reoptimise(problems: Problem | Sequence[Problem], batch_of_laws: Coefficient
 def _under_draws(problem: Problem, batch_of_laws: CoefficientSet) -> tuple[Batch, NDArray[np.intp]]:
     """Rows of one problem, draw by draw, and how many candidate teachers each draw has."""
     count = np.size(batch_of_laws.supervised.A)
-    fields = {
-        name: np.broadcast_to(np.asarray(value, dtype=float), (count,))
-        for name, value in law_fields(batch_of_laws).items()
-    }
+    law = require_distillation(batch_of_laws)
     rows = rows_of(problem, batch_of_laws)
-    tall = {name: np.repeat(value, len(rows)) for name, value in fields.items()}
+    law = law.take(np.repeat(np.arange(count), len(rows)))
     columns = {
         name: np.concatenate(np.broadcast_arrays(*(np.atleast_1d(row[name]) for row in rows)))
         for name in rows[0]
@@ -98,7 +95,8 @@ def _under_draws(problem: Problem, batch_of_laws: CoefficientSet) -> tuple[Batch
         name: np.tile(values, count) if values.size == len(rows) else _interleave(values, count)
         for name, values in columns.items()
     }
-    return Batch.broadcast(**tall, **wide), np.full(count, len(rows), dtype=np.intp)
+    batch = Batch.broadcast(law.supervised, law, batch_of_laws.flops, **wide)
+    return batch, np.full(count, len(rows), dtype=np.intp)
 
 
 def _interleave(values: Array, count: int) -> Array:
@@ -111,10 +109,8 @@ def recipe_losses(recipe: Recipe, batch_of_laws: CoefficientSet) -> Array:
     law = batch_of_laws.distillation
     assert law is not None
     student, teacher = recipe.student, recipe.teacher
-    assert student.parameters is not None
-    assert student.tokens is not None
     loss = teacher.cross_entropy
-    if not teacher.existing and teacher.parameters is not None and teacher.tokens is not None:
+    if not teacher.existing:
         return np.ravel(
             law.loss(
                 student.parameters,

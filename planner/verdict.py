@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping
 from coefficients import CoefficientSet, Domain, Range
 from laws._types import Real
 from planner import units
-from planner.plan import Baseline, Recipe, ScenarioResult, Verdict, Warning
 from planner.problem import Problem
 from planner.recipe import quantities
+from planner.results import Baseline, Recipe, ScenarioResult, SecondOpinion, Verdict, Warning
+from planner.second_opinion import ALARM
 
 LAW_ERROR = 0.01
 """Relative accuracy that the law's authors claim (Sec. 4.3 and App. E: about 1% or better)."""
@@ -29,9 +30,20 @@ _NAMES = {
 }  # fmt: skip
 
 
-def fit_warnings(coefficients: CoefficientSet) -> tuple[Warning, ...]:
-    """What the set's own fit said of itself, if it was one of ours."""
-    return cautions(coefficients)
+def warnings_of(
+    recipe: Recipe,
+    baseline: Baseline,
+    opinion: SecondOpinion | None,
+    coefficients: CoefficientSet,
+) -> tuple[Warning, ...]:
+    """Every warning of a plan. A new one is a function of this module and a line here."""
+    return (
+        *fit_warnings(coefficients),
+        *domain_warnings(recipe, coefficients),
+        *opinion_warnings(opinion, recipe, coefficients),
+        *teacher_warnings(recipe, coefficients),
+        *baseline_warnings(baseline, coefficients),
+    )
 
 
 def domain_warnings(recipe: Recipe, coefficients: CoefficientSet) -> tuple[Warning, ...]:
@@ -43,6 +55,7 @@ def domain_warnings(recipe: Recipe, coefficients: CoefficientSet) -> tuple[Warni
                 "unknown-domain",
                 f"the coefficient set '{coefficients.name}' does not say where it was measured, so "
                 "nothing tells whether this plan extrapolates.",
+                scope="coefficients",
             ),
         )
     found = []
@@ -60,6 +73,7 @@ def domain_warnings(recipe: Recipe, coefficients: CoefficientSet) -> tuple[Warni
                 quantity,
                 value,
                 (low, high),
+                alarm=True,
             )
         )
     return tuple(found)
@@ -98,6 +112,7 @@ def baseline_warnings(baseline: Baseline, coefficients: CoefficientSet) -> tuple
                 f"supervised_{kind}",
                 value,
                 measured,
+                scope="baseline",
             )
         )
     return tuple(found)
@@ -121,6 +136,39 @@ def teacher_warnings(recipe: Recipe, coefficients: CoefficientSet) -> tuple[Warn
             "teacher_cross_entropy",
             teacher.cross_entropy,
             (floor, float("inf")),
+            alarm=True,
+        ),
+    )
+
+
+def opinion_warnings(
+    opinion: SecondOpinion | None, recipe: Recipe, coefficients: CoefficientSet
+) -> tuple[Warning, ...]:
+    """Where two sets disagree by more than their intervals, and by enough to matter."""
+    if opinion is None or not opinion.disagrees:
+        return ()
+    ours, name = recipe.student.cross_entropy, coefficients.name
+    apart = abs(opinion.cross_entropy - ours) > ALARM * ours
+    if not apart and (opinion.regret is None or opinion.regret < ALARM):
+        return ()  # reported beside the plan, but no reason to bet differently
+    spread = opinion.interval
+    around = (
+        f" ({units.format_loss(spread.low)} to {units.format_loss(spread.high)})" if spread else ""
+    )
+    tail = (
+        f"; its own optimum is {units.format_loss(opinion.regret)} nats better than this recipe"
+        if opinion.regret is not None and opinion.regret >= ALARM
+        else ""
+    )
+    return (
+        Warning(
+            "second-opinion",
+            f"the coefficients disagree: {opinion.source} predicts "
+            f"{units.format_loss(opinion.cross_entropy)}{around} for this recipe, {name} "
+            f"{units.format_loss(ours)}{tail}.",
+            "cross_entropy",
+            opinion.cross_entropy,
+            None if spread is None else (spread.low, spread.high),
         ),
     )
 
@@ -143,8 +191,8 @@ def decide(
     if extrapolates:
         caveats.append("the plan lies outside the range where the law was measured")
     tail = f"; but {' and '.join(caveats)}" if caveats else ""
-    size = units.format_count(baseline.model.parameters or 0.0)
-    tokens = units.format_count(baseline.model.tokens or 0.0)
+    size = units.format_count(baseline.model.parameters)
+    tokens = units.format_count(baseline.model.tokens)
     if abs(difference) <= max(problem.tolerance, 1e-5):
         return Verdict(
             "either",
@@ -163,14 +211,14 @@ def decide(
         how = f"from the existing teacher ({teacher_words(recipe)})"
     else:
         how = (
-            f"from a {units.format_count(teacher.parameters or 0.0)} teacher trained on "
-            f"{units.format_count(teacher.tokens or 0.0)} tokens"
+            f"from a {units.format_count(teacher.parameters)} teacher trained on "
+            f"{units.format_count(teacher.tokens)} tokens"
         )
     return Verdict(
         "distil",
-        f"Distil: {how}, the {units.format_count(recipe.student.parameters or 0.0)} student "
+        f"Distil: {how}, the {units.format_count(recipe.student.parameters)} student "
         f"reaches {units.format_loss(ours)} nats per token on "
-        f"{units.format_count(recipe.student.tokens or 0.0)} tokens; training directly at the "
+        f"{units.format_count(recipe.student.tokens)} tokens; training directly at the "
         f"same budget reaches {units.format_loss(theirs)} ({-difference:+.4f}){tail}.",
     )
 
@@ -231,12 +279,12 @@ for 9 coefficients three in four predictions lay in their 90% intervals, of 24 r
 _CONVERGED = 0.9
 
 
-def cautions(coefficients: CoefficientSet) -> tuple[Warning, ...]:
+def fit_warnings(coefficients: CoefficientSet) -> tuple[Warning, ...]:
     """Warnings from what `planner fit` found of its own fit; none for a published set."""
-    return tuple(Warning(code, text) for code, text in _found(coefficients))
+    return tuple(Warning(code, text, scope="coefficients") for code, text in _of_fit(coefficients))
 
 
-def _found(coefficients: CoefficientSet) -> Iterator[tuple[str, str]]:
+def _of_fit(coefficients: CoefficientSet) -> Iterator[tuple[str, str]]:
     quality, name = coefficients.quality, coefficients.name
     if quality.converged is False:
         yield (

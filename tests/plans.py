@@ -6,10 +6,12 @@ from dataclasses import replace
 from functools import cache
 
 from coefficients import CoefficientSet, load
-from planner.plan import (
+from planner.problem import Bounds, Problem, Teacher
+from planner.results import (
     Baseline,
     Certificate,
     Coefficients,
+    ExistingTeacher,
     Flops,
     InDomain,
     Model,
@@ -18,8 +20,7 @@ from planner.plan import (
     ScenarioResult,
     Verdict,
 )
-from planner.plan import Warning as PlanWarning
-from planner.problem import Bounds, Problem, Teacher
+from planner.results import Warning as PlanWarning
 from planner.scenarios import SCENARIOS
 
 
@@ -171,6 +172,7 @@ def extrapolated() -> Plan:
                 "student_tokens_per_parameter",
                 wild.student.tokens_per_parameter,
                 (17.0, 202.0),
+                alarm=True,
             ),
             PlanWarning(
                 "outside-domain",
@@ -178,6 +180,7 @@ def extrapolated() -> Plan:
                 "teacher_parameters",
                 8.4e10,
                 (143e6, 12.6e9),
+                alarm=True,
             ),
             PlanWarning(
                 "outside-domain",
@@ -186,6 +189,7 @@ def extrapolated() -> Plan:
                 "teacher_cross_entropy",
                 wild.teacher.cross_entropy,
                 (1.895, 2.755),
+                alarm=True,
             ),
         ),
         in_domain=InDomain(tame, proof(tame)),
@@ -205,7 +209,7 @@ def nowhere() -> Plan:
 def existing_teacher() -> Plan:
     """The better of two teachers that exist, known by its loss alone; its logits are stored."""
     plan = happy()
-    teacher = Model(None, None, 2.05, existing=True, name="in-house")
+    teacher = ExistingTeacher(None, None, 2.05, name="in-house")
     chosen = recipe(1e9, 1.32e11, teacher, (0, 1))
     baseline = plan.supervised.model
     return replace(

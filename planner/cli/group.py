@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import importlib
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -19,7 +21,14 @@ MISTAKE = 2
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it (128 + SIGINT)."""
 
+QUESTION = "question"
+"""In place of a module: the command is made from the question of its name."""
+
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+"""What stdout may run into; an error of a file that a command opened carries the file's name."""
 
 
 class InputError(click.ClickException):
@@ -71,8 +80,7 @@ class PlannerGroup(click.Group):
         """Import one command; None for an unknown name."""
         if cmd_name not in self.registry:
             return None
-        module, _, attribute = self.registry[cmd_name].partition(":")
-        command: click.Command = getattr(importlib.import_module(module), attribute)
+        command = _load(cmd_name, self.registry[cmd_name])
         command.context_class = ShortContext
         command.context_settings = {**_CONTEXT, **command.context_settings}
         return command
@@ -121,6 +129,13 @@ class PlannerGroup(click.Group):
                 raise
             error.show()
             sys.exit(error.exit_code)
+        except OSError as error:
+            if not standalone_mode or error.filename is not None or error.errno not in _FULL:
+                raise
+            _drop_output()
+            reason = (error.strerror or str(error)).lower()
+            click.echo(f"Error: cannot write the result: {reason}; write it elsewhere.", err=True)
+            sys.exit(MISTAKE)
         if not standalone_mode:
             return code
         sys.exit(code if isinstance(code, int) else 0)
@@ -150,6 +165,23 @@ class PlanGroup(PlannerGroup):
                 if item.value not in known
             ]
         return found
+
+
+def _drop_output() -> None:
+    """What stdout still holds goes nowhere: Python would try to write it again at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+def _load(name: str, place: str) -> click.Command:
+    if place == QUESTION:
+        from planner.cli.questions import command
+
+        return command(name)
+    module, _, attribute = place.partition(":")
+    found: click.Command = getattr(importlib.import_module(module), attribute)
+    return found
 
 
 def _sentence(text: str) -> str:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from planner.cli import console
 from planner.reports import FORMATS, PLAIN_SCREEN, Screen
+from planner.reports.sheet import texts
 
 if TYPE_CHECKING:
-    from planner.plan import Plan
+    from planner.questions.base import Answer
 
 
 @dataclass(frozen=True)
@@ -44,16 +45,13 @@ class Output:
         """Room for a table: the terminal's, or plain text of 100 columns in a file."""
         return console.screen() if self.path is None else PLAIN_SCREEN
 
-    def plan(self, plan: Plan, more: str = "") -> None:
-        """Write a plan in the chosen format, with its warnings on stderr if no table shows them.
-
-        `more` is text of the same format that follows the plan.
-        """
-        text = FORMATS[self.format].render(plan, self.screen)
-        self.write(f"{text}\n{more}" if more else text)
-        if self.format != "table" or self.path is not None:
-            for warning in plan.warnings:
-                self.remark(f"Warning: {warning.text}", "yellow")
+    def answer(self, answer: Answer) -> None:
+        """Write an answer in the chosen format, its warnings on stderr if the format hides them."""
+        sheet = answer.sheet()
+        self.write(answer.render(self.format, self.screen))
+        if not FORMATS[self.format].shows_warnings or self.path is not None:
+            for text in texts(sheet.warnings):
+                self.remark(f"Warning: {text}", "yellow")
 
     def write(self, text: str) -> None:
         """Write any result: to the file, whole or not at all, or to stdout."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from coefficients import CoefficientSet
-from laws import Architecture
+from laws import Architecture, Cost
 from laws._types import Array
 from planner import units
 from planner.errors import InfeasibleError, NoDistillationLawError, ProblemError
@@ -220,14 +220,14 @@ def _notes(sizes: Array, cost: float, budget: float) -> tuple[str, ...]:
 def _optimal_size(flops: float, chosen: CoefficientSet) -> float:
     """Compute-optimal supervised size for training FLOPs, on a fine grid."""
     sizes = np.geomspace(_SMALLEST / 10, _LARGEST * 10, 2000)
-    tokens = flops / (3.0 * chosen.flops.per_token(sizes))
+    tokens = Cost.of(chosen.flops, sizes).student_tokens(flops)
     return float(sizes[np.argmin(chosen.supervised.loss(sizes, tokens))])
 
 
 def _profile(flops: float, chosen: CoefficientSet) -> list[tuple[float, float]]:
     """Sizes and tokens of equal training compute around the optimum."""
     sizes = _optimal_size(flops, chosen) * np.array(_SPREAD)
-    tokens = flops / (3.0 * chosen.flops.per_token(sizes))
+    tokens = np.asarray(Cost.of(chosen.flops, sizes).student_tokens(flops))
     return list(zip(sizes.tolist(), tokens.tolist(), strict=True))
 
 
@@ -264,7 +264,7 @@ def _runs(
         if any(abs(ratio - m) < 1e-6 * m for m in _MULTIPLES):
             d = float(round(ratio * built.parameters))
         n, teacher = float(built.parameters), trained[k]
-        cost = float(flops.training(n, d) + flops.per_token(teacher.parameters) * d)
+        cost = float(Cost.of(flops, n, teacher.parameters, charge_inference=1.0).total(d))
         loss = float(law.loss(n, d, teacher.loss))
         distilled[(k, built.layers, d)] = Run("student", built, d, cost, loss, k)
     return tuple(trained), tuple(distilled.values())

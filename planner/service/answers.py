@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from planner.analysis.sweep import COLUMNS
 from planner.problem import VARIABLES
+from planner.questions.sweep.grid import COLUMNS
 
 Schema = dict[str, Any]
 

@@ -90,7 +90,7 @@ def accelerators(_: str) -> dict[str, Any]:
 
 def teachers(_: str) -> dict[str, Any]:
     """The shipped open models that may serve as teachers."""
-    from planner.analysis.catalogue import catalogue
+    from planner.catalogue import catalogue
 
     return {
         "teachers": [

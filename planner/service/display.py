@@ -7,8 +7,9 @@ from typing import Any
 from coefficients import CoefficientSet
 from planner import units
 from planner.accelerators import parse_hardware
-from planner.plan import Model, Plan
+from planner.recipe import quantities
 from planner.reports import trust, words
+from planner.results import Model, Plan
 
 
 def display(plan: Plan, coefficients: CoefficientSet, budget: Any = None) -> dict[str, Any]:
@@ -67,7 +68,7 @@ def display(plan: Plan, coefficients: CoefficientSet, budget: Any = None) -> dic
             if line
         ],
         "outside": {
-            "recipe": any(each.code in OUTSIDE for each in plan.warnings),
+            "recipe": not coefficients.domain.covers(quantities(recipe, coefficients)),
             "supervised": not _measured(baseline.model, coefficients),
         },
         "understood": {
@@ -79,9 +80,6 @@ def display(plan: Plan, coefficients: CoefficientSet, budget: Any = None) -> dic
             else f"{units.format_count(student)} non-embedding parameters",
         },
     }
-
-
-OUTSIDE = ("outside-domain", "unknown-domain")
 
 
 def _measured(model: Model, coefficients: CoefficientSet) -> bool:

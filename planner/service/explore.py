@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from coefficients import CoefficientSet
 from laws import Cost
-from planner.analysis.compare import Curve, compare
 from planner.optimise import Batch
 from planner.optimise.supervised import supervised_optima
 from planner.optimum import Many, solve_many
 from planner.problem import Problem
+from planner.questions.compare.answer import Curve, compare
 from planner.rows import supervised_batch
 from planner.scenarios import SCENARIOS
 from planner.service.remember import remember

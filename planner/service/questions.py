@@ -28,11 +28,11 @@ Options = Mapping[str, Any]
 
 def compare(body: bytes, options: Options, _: Any) -> Reply:
     """Distilling against direct training over budgets and students (`compare-supervised`)."""
-    from planner.analysis.charges import charges_to_compare
-    from planner.analysis.compare import budget_grid
-    from planner.analysis.compare import compare as look
-    from planner.analysis.spread import with_spread
-    from planner.reports.comparison import sheet
+    from planner.charges import charges_to_compare
+    from planner.questions.compare.answer import budget_grid
+    from planner.questions.compare.answer import compare as look
+    from planner.questions.compare.sheet import sheet
+    from planner.questions.compare.spread import with_spread
 
     given, own = take_options(read_object(body), {"budget": None, "students": []})
     if own["budget"] is None:
@@ -50,9 +50,9 @@ def compare(body: bytes, options: Options, _: Any) -> Reply:
 
 def target(body: bytes, options: Options, _: Any) -> Reply:
     """The smallest budget that reaches a loss (`target`)."""
-    from planner.analysis.target import Like
-    from planner.analysis.target import target as find
-    from planner.reports.target import sheet
+    from planner.questions.target.answer import Like
+    from planner.questions.target.answer import target as find
+    from planner.questions.target.sheet import sheet
 
     given, own = take_options(read_object(body), {"loss": None, "like": None})
     if (own["loss"] is None) == (own["like"] is None):
@@ -65,10 +65,10 @@ def target(body: bytes, options: Options, _: Any) -> Reply:
 
 def evaluate(body: bytes, options: Options, _: Any) -> Reply:
     """How good a recipe is that somebody has (`evaluate`): by its parts, or a plan's document."""
-    from planner.analysis.evaluate import evaluate as judge
-    from planner.analysis.evaluate import from_document
     from planner.problem import Teacher
-    from planner.reports.evaluation import sheet
+    from planner.questions.evaluate.answer import evaluate as judge
+    from planner.questions.evaluate.answer import from_document
+    from planner.questions.evaluate.sheet import sheet
     from planner.reports.read import check_recipe
 
     known = {"recipe": None, "student_tokens": None, "teacher": None}
@@ -97,8 +97,8 @@ def evaluate(body: bytes, options: Options, _: Any) -> Reply:
 
 def explain(body: bytes, options: Options, _: Any) -> Reply:
     """What the law says around a plan (`explain`)."""
-    from planner.analysis.explain import explain as look
-    from planner.reports.explanation import sheet
+    from planner.questions.explain.answer import explain as look
+    from planner.questions.explain.sheet import sheet
 
     problem, coefficients = read_problem(read_object(body))
     return reply(sheet(look(problem, coefficients), coefficients), options)
@@ -107,7 +107,7 @@ def explain(body: bytes, options: Options, _: Any) -> Reply:
 def near_optimal(body: bytes, options: Options, _: Any) -> Reply:
     """All recipes almost as good as the best (`near-optimal`)."""
     from planner.analysis import near_optimal as analysis
-    from planner.reports.near import sheet
+    from planner.questions.near_optimal.sheet import sheet
 
     given, own = take_options(read_object(body), {"within": None, "compute": None})
     if own["within"] is not None and own["compute"] is not None:
@@ -129,9 +129,9 @@ FAMILY = {
 
 def family(body: bytes, options: Options, _: Any) -> Reply:
     """One budget over a teacher and several students (`family`)."""
-    from planner.analysis.family import plan_family
-    from planner.analysis.family_growth import family_growth
-    from planner.reports.family import sheet
+    from planner.questions.family.answer import plan_family
+    from planner.questions.family.growth import family_growth
+    from planner.questions.family.sheet import sheet
 
     given, own = take_options(read_object(body), FAMILY)
     members = [_member(each) for each in _list(own["students"])]
@@ -155,7 +155,7 @@ def family(body: bytes, options: Options, _: Any) -> Reply:
 
 def _member(given: Any) -> Any:
     """A student of a family: ``1B``, ``1Bx8``, or size, weight, target and copies."""
-    from planner.analysis.family import Member
+    from planner.questions.family.answer import Member
 
     if not isinstance(given, dict):
         size, cross, copies = str(given).lower().partition("x")
@@ -177,9 +177,9 @@ def _member(given: Any) -> Any:
 
 def teachers(body: bytes, options: Options, _: Any) -> Reply:
     """Which of the teachers that exist is best for a student (`teachers`)."""
-    from planner.analysis.catalogue import Entry, catalogue
-    from planner.analysis.teachers import rank_teachers
-    from planner.reports.teachers import sheet
+    from planner.catalogue import Entry, catalogue
+    from planner.questions.teachers.answer import rank_teachers
+    from planner.questions.teachers.sheet import sheet
 
     given, own = take_options(read_object(body), {"logits": "paid"})
     if own["logits"] not in ("paid", "stored"):
@@ -199,7 +199,7 @@ SWEEP = {"budget": None, "students": None, "scenarios": None, "charges": None}
 
 def sweep(body: bytes, _: Options, __: Any) -> Reply:
     """Certified optima of a whole grid as columns (`sweep`)."""
-    from planner.analysis.sweep import COLUMNS, Grid, solve_chunk
+    from planner.questions.sweep.grid import COLUMNS, Grid, solve_chunk
 
     given, own = take_options(read_object(body), SWEEP)
     if own["budget"] is None:
@@ -231,7 +231,7 @@ def sweep(body: bytes, _: Options, __: Any) -> Reply:
 
 def _values(given: Any, parse: Any, what: str) -> Any:
     """``1e19:1e24:20``, ``1B,3B``, a number, or a list of these; never more than a grid holds."""
-    from planner.analysis.sweep import parse_list
+    from planner.questions.sweep.grid import parse_list
 
     found: dict[float, None] = {}
     for part in given if isinstance(given, list) else [given]:

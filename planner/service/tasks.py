@@ -23,8 +23,8 @@ LIMITS = Limits()
 
 def plan(body: bytes, options: Mapping[str, Any], _: Any) -> Reply:
     """One certified plan in the format `options` names: the command line's own bytes."""
+    from planner.questions.plan.answer import solve
     from planner.reports import FORMATS, Screen
-    from planner.solve import solve
 
     problem, coefficients = read_problem(read_object(body))
     name = options.get("format", "json")
@@ -41,8 +41,8 @@ def plan(body: bytes, options: Mapping[str, Any], _: Any) -> Reply:
     )
     more = ""
     if "near_optimal" in options:
-        from planner.analysis.near_optimal import around
-        from planner.reports.near import beside
+        from planner.questions.near_optimal.answer import around
+        from planner.questions.near_optimal.sheet import beside
 
         near = around(found, options["near_optimal"], coefficients)
         found, more = beside(found, near, coefficients, name, screen)
@@ -62,9 +62,9 @@ PARTS = tuple(EXPLORE_OPTIONS["parts"])
 
 def explore(body: bytes, options: Mapping[str, Any], _: Any) -> Reply:
     """Everything the page draws around one problem; see docs/service.md for the arrays."""
+    from planner.questions.plan.answer import optimum, solve
     from planner.service import explore as charts
     from planner.service.display import display
-    from planner.solve import optimum, solve
 
     given, own = take_options(read_object(body), EXPLORE_OPTIONS)
     parts = own["parts"]
@@ -92,8 +92,6 @@ def explore(body: bytes, options: Mapping[str, Any], _: Any) -> Reply:
         recipe, _proof = optimum(problem, coefficients)
     if "gap" in parts:
         student = recipe.student
-        assert student.parameters is not None
-        assert student.tokens is not None
         assert recipe.teacher.cross_entropy is not None
         answer["gap"] = charts.gap(
             student.parameters, student.tokens, recipe.teacher.cross_entropy, coefficients

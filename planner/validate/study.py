@@ -18,8 +18,8 @@ from typing import Any
 
 from coefficients import CoefficientSet, load
 from planner.errors import InfeasibleError, ProblemError
-from planner.plan import Plan
 from planner.problem import Problem
+from planner.results import Plan
 from planner.trainer.data import SPLITS, Dataset, DataSpec, prepare
 from planner.trainer.files import exclusive, read_json, storage, write_json
 from planner.trainer.spec import RunRecord

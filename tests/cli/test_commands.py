@@ -10,10 +10,10 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
+from planner.reports.schema import schema_text
 
 from coefficients import available
 from planner.cli import COMMANDS, plan, planner
-from planner.reports.schema import schema_text
 
 DOCS = Path(__file__).parents[2] / "docs" / "cli.md"
 

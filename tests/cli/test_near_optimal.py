@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from planner.reports.read import read_recipe
 
 from planner.cli import plan
-from planner.reports.read import read_recipe
 
 QUESTION = ["--budget", "1e21", "--student", "1B"]
 

@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from planner.reports.read import read_recipe
 
 from planner import solve
 from planner.cli import COMMANDS, plan
 from planner.cli import planner as planner_group
-from planner.plan import Plan
 from planner.problem import Problem
 from planner.reports import FORMATS
-from planner.reports.read import read_recipe
+from planner.results import Plan
 from tests.plans import PLANS
 
 Golden = Callable[[str, str], None]

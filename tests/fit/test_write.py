@@ -23,7 +23,7 @@ from planner.fit import (
 )
 from planner.fit.judge import coverage
 from planner.fit.write import domain
-from planner.verdict import cautions
+from planner.verdict import fit_warnings
 from tests.fit.simulated import distillations, published, real_distillations, supervised
 
 
@@ -203,11 +203,11 @@ def test_a_set_whose_runs_determine_nothing_warns_in_every_plan(tmp_path: Path) 
         "mean_absolute_relative_error = 0.0", "mean_absolute_relative_error = 0.7"
     )
     path.write_text(text)
-    codes = [each.code for each in cautions(load(path))]
+    codes = [each.code for each in fit_warnings(load(path))]
     assert codes == ["fit-misfit", "fit-undetermined", "fit-few-groups"]
     path.write_text(text.replace("runs = 60", "runs = 12"))
-    assert "fit-few-runs" in [each.code for each in cautions(load(path))]
-    assert cautions(base) == ()
+    assert "fit-few-runs" in [each.code for each in fit_warnings(load(path))]
+    assert fit_warnings(base) == ()
 
 
 def test_draws_of_another_fit_are_refused(tmp_path: Path) -> None:

@@ -10,13 +10,13 @@ from dataclasses import replace
 import pytest
 from click.testing import CliRunner
 
-from coefficients import load
+from coefficients import Quality, load
 from planner import Problem, Teacher, solve
-from planner.analysis.catalogue import Entry
-from planner.analysis.evaluate import evaluate
-from planner.analysis.family_growth import Count, Growth
-from planner.analysis.teachers import rank_teachers
+from planner.catalogue import Entry
 from planner.cli import plan as command
+from planner.questions.evaluate.answer import evaluate
+from planner.questions.family.growth import Count, Growth
+from planner.questions.teachers.answer import rank_teachers
 from planner.reports import FORMATS, Screen, evaluation, family, teachers
 from planner.reports.sheet import Sheet
 
@@ -54,8 +54,8 @@ def test_a_family_that_loses_again_after_its_break_even_says_so() -> None:
 
 def test_counts_beyond_the_break_even_are_tried() -> None:
     """As many as there are different students, so that each has been the next in turn."""
-    from planner.analysis.family import Member
-    from planner.analysis.family_growth import family_growth
+    from planner.questions.family.answer import Member
+    from planner.questions.family.growth import family_growth
 
     members = [Member(1e8), Member(1e9), Member(3e9)]
     found = family_growth(Problem(3e21, None, 0.0, 1.0), members, coefficients=LAW, most=64)
@@ -127,6 +127,17 @@ def test_csv_marks_every_scenario_outside_the_domain() -> None:
 
     assert others["teacher-inference"]["outside_domain"] == "true"
     assert "outside-domain" in others["teacher-inference"]["warnings"]
+
+
+def test_csv_marks_every_scenario_of_a_poor_fit() -> None:
+    """What is wrong with the coefficients is wrong with every scenario, whatever the warning."""
+    poor = replace(LAW, quality=Quality(undetermined=("A, B",), runs=12, coefficients_fitted=9))
+    plan = solve(Problem(1e21, 3e9), poor)
+    rows = list(csv.DictReader(io.StringIO(FORMATS["csv"].render(plan))))
+
+    assert len(rows) == 4
+    for row in rows:
+        assert {"fit-undetermined", "fit-few-runs"} <= set(row["warnings"].split())
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,12 @@ import numpy as np
 from hypothesis import strategies as st
 
 from laws import Architecture
-from planner.plan import (
+from planner.problem import BOUNDS, Bounds, Problem, Teacher
+from planner.results import (
     Baseline,
     Certificate,
     Coefficients,
+    ExistingTeacher,
     Flops,
     InDomain,
     Model,
@@ -21,8 +23,7 @@ from planner.plan import (
     ScenarioResult,
     Verdict,
 )
-from planner.plan import Warning as PlanWarning
-from planner.problem import BOUNDS, Bounds, Problem, Teacher
+from planner.results import Warning as PlanWarning
 from planner.scenarios import SCENARIOS
 
 counts = st.floats(1e6, 1e17)
@@ -49,13 +50,12 @@ students = st.builds(
     floats_of_numpy(losses),
     st.none() | architectures,
 )
-teachers = st.builds(
-    Model,
+teachers = students | st.builds(
+    ExistingTeacher,
     st.none() | counts,
     st.none() | counts,
     losses,
     st.none() | architectures,
-    existing=st.booleans(),
     name=texts,
 )
 costs = st.floats(0.0, 1e30)

@@ -12,15 +12,15 @@ import jsonschema
 import pytest
 import tomli
 from hypothesis import given, settings
+from planner.reports.read import check_recipe
+from planner.reports.schema import plan_schema, problems
 from rich.cells import cell_len
 
-from planner.plan import Plan
 from planner.problem import Problem
 from planner.reports import FORMATS, Screen
 from planner.reports.csv import COLUMNS
 from planner.reports.html import to_html
-from planner.reports.read import check_recipe
-from planner.reports.schema import plan_schema, problems
+from planner.results import Plan
 from tests.plans import PLANS
 from tests.reports.strategies import plans
 

@@ -10,11 +10,11 @@ import jsonschema
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from planner.reports.read import check_recipe, read_recipe
+from planner.reports.schema import plan_schema, problems
 
 from planner.errors import DocumentError
 from planner.reports import FORMATS
-from planner.reports.read import check_recipe, read_recipe
-from planner.reports.schema import plan_schema, problems
 from tests.plans import PLANS
 
 VALIDATOR = jsonschema.Draft202012Validator(plan_schema())

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-
-from planner.plan import Warning as PlanWarning
-from planner.reports import FORMATS, Screen
 from planner.reports.bars import diverging, share_bar
+
+from planner.reports import FORMATS, Screen
+from planner.results import Warning as PlanWarning
 from tests.plans import PLANS
 
 ANSI = "\x1b["

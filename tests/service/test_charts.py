@@ -122,7 +122,7 @@ def test_ranges_hold_what_was_asked(open_page: Open, tmp_path: Path) -> None:
 def test_crossovers_say_whether_they_are_measured(open_page: Open) -> None:
     """A crossover beyond the measured range carries the mark of extrapolation, one inside none."""
     from coefficients import load
-    from planner.analysis.compare import compare
+    from planner.questions.compare.answer import compare
 
     page = _drawn(open_page("#budget=1e21&student=1B"))
     curves = compare(Problem(1e18, 1e9), [1e18, 1e27], (), load("busbridge2025"))[0].curves

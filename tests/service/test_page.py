@@ -10,9 +10,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from planner.reports.read import read_recipe
+
 from planner import Problem, solve, units
 from planner.reports import words
-from planner.reports.read import read_recipe
 from tests.service.conftest import ROOT, Open, Server
 
 

@@ -8,12 +8,12 @@ import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from planner.reports.read import check_recipe
 
 from coefficients import load
 from planner import Problem, solve, units
 from planner.errors import INPUT_ERRORS
 from planner.reports import FORMATS
-from planner.reports.read import check_recipe
 from tests.service.conftest import Server
 
 QUESTIONS: list[dict[str, object]] = [

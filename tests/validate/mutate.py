@@ -7,8 +7,9 @@ import pickle
 from collections.abc import Iterator
 from typing import Any
 
-from planner.errors import PlannerError
 from planner.reports.read import check_recipe
+
+from planner.errors import PlannerError
 from planner.validate import checks
 from planner.validate.checks import baseline, proofs, question, sensitivity, trust
 

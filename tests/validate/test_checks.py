@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import tomli
 import tomli_w
+from planner.reports.read import check_recipe
 
 from planner import Problem, load_coefficients, solve
-from planner.reports.read import check_recipe
 from planner.reports.toml import without_none
 from planner.validate.bound import second_bound
 from planner.validate.checks import Check, check_document, unchecked

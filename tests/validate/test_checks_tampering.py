@@ -7,9 +7,9 @@ from functools import cache
 from typing import Any
 
 import pytest
+from planner.reports.read import check_recipe
 
 from planner import Problem, load_coefficients, solve
-from planner.reports.read import check_recipe
 from tests.validate import mutate
 
 Document = dict[str, Any]

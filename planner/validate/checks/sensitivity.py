@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from coefficients import CoefficientSet, draws
 from planner.errors import require
-from planner.plan import ALONE, WITH_OTHERS
 from planner.problem import Problem
+from planner.results import ALONE, WITH_OTHERS
 from planner.sensitivity import RELATIVE
 from planner.uncertainty import DRAWS, LEVEL
 from planner.validate.checks.compare import Check, Ledger

@@ -1,0 +1,320 @@
+"""What every question and every answer has.
+
+A question is a frozen dataclass in a folder beside its answer, its sheet and its picture:
+
+    questions/target/question.py    class TargetQuestion(Question): the fields, `answer()`
+    questions/target/answer.py      class Target(Answer): the results, and how they are found
+    questions/target/sheet.py       sheet(answer) -> Sheet: the same for people
+    questions/target/picture.py     draw(answer) -> Figure, caption(answer) -> str; may be absent
+
+The command, the HTTP route, the client's method and the schema follow from the fields.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Self, get_args, get_origin, get_type_hints
+
+from coefficients import CoefficientSet, available, load, parse
+from planner import units
+from planner.documents import (
+    SCHEMA_VERSION,
+    Document,
+    Record,
+    Unwritten,
+    derived,
+    dump,
+    read_text,
+)
+from planner.documents import load as load_document
+from planner.documents import parse as parse_document
+from planner.errors import DocumentError, ProblemError
+from planner.problem import BOUNDS, MAPPING_KEYS, Problem
+from planner.questions.fields import Count, Flops, Number, Quantity, option
+from planner.reports import PLAIN_SCREEN, Screen, render
+from planner.reports.sheet import Sheet
+from planner.scenarios import DEFAULT_SCENARIO, SCENARIOS
+
+Law = Annotated[CoefficientSet, Unwritten()]
+"""The coefficient set that an answer was found under, kept for its picture."""
+
+
+class Answer(Record):
+    """An answer: a document, a sheet in every format, and a picture where there is one."""
+
+    KIND: ClassVar[str]
+
+    def to_dict(self) -> Document:
+        """The versioned document of `--format json`: plain numbers, strings, lists and None."""
+        document: Document = dump(self)
+        return {"schema_version": SCHEMA_VERSION, "kind": self.KIND, **document}
+
+    @derived
+    def schema_version(self) -> int:
+        """Version of the document; see `planner.documents`."""
+        return SCHEMA_VERSION
+
+    @derived
+    def kind(self) -> str:
+        """Which question this answers."""
+        return self.KIND
+
+    @classmethod
+    def read(cls, path: str | Path) -> Self:
+        """The answer in a file that `--format json` or `toml` wrote; "-" is standard input.
+
+        Raises DocumentError naming every fault.
+        """
+        return cls.from_document(parse_document(read_text(path), str(path)), str(path))
+
+    @classmethod
+    def from_document(cls, document: Any, name: str = "document") -> Self:
+        """The answer of a document; raises DocumentError naming every fault."""
+        if not isinstance(document, Mapping) or document.get("kind") != cls.KIND:
+            raise DocumentError(
+                f"'{name}' is not a document of `plan {cls.KIND}`; write one with --format toml."
+            )
+        if document.get("schema_version") != SCHEMA_VERSION:
+            raise DocumentError(
+                f"'{name}' has schema_version {document.get('schema_version')!r}, this planner "
+                f"reads {SCHEMA_VERSION}; write it again with this version."
+            )
+        return load_document(cls, document, name)
+
+    def sheet(self) -> Sheet:
+        """Headline, warnings, tables and remarks."""
+        found: Sheet = _beside(type(self), "sheet").sheet(self)
+        return found
+
+    def render(self, form: str = "table", screen: Screen = PLAIN_SCREEN) -> str:
+        """The text of one of `planner.reports.FORMATS`, ending in a newline."""
+        return render(replace(self.sheet(), data=self.to_dict()), form, screen)
+
+    def plot(self, path: str | None = None) -> Any:
+        """The picture as a matplotlib figure, also written to `path` (.png, .svg, .pdf, .html)."""
+        from planner.plots import style
+
+        picture = _beside(type(self), "picture")
+        figure = picture.draw(self)
+        if path is not None:
+            style.save(figure, path, picture.caption(self))
+        return figure
+
+    def __repr__(self) -> str:
+        return self.render("text").rstrip("\n")
+
+    def _repr_html_(self) -> str:
+        return self.render("html")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question(Record):
+    """A question with the fields that all of them share."""
+
+    NAME: ClassVar[str]
+    """The command, and the last part of the route."""
+    SUMMARY: ClassVar[str]
+    EXAMPLE: ClassVar[Mapping[str, Any]]
+    """Fields of a question that works."""
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+
+    coefficients: str | Mapping[str, Any] | None = option(
+        "A shipped coefficient set, or the path of a TOML file; "
+        f"{Problem.coefficients} unless given.",
+        default=None,
+        metavar="NAME|FILE",
+        choices=available,
+        file=True,
+    )
+    tolerance: Number | None = option(
+        f"Largest gap to the proven bound, in nats; {Problem.tolerance:g} unless given.",
+        default=None,
+        metavar="NATS",
+    )
+
+    def __post_init__(self) -> None:
+        kind: Any = type(self)
+        for name, read, called in _parsers(kind):
+            value = getattr(self, name)
+            if value is not None and value != ():
+                object.__setattr__(self, name, read(value, called))
+
+    def answer(self) -> Answer:
+        """The answer; raises PlannerError where there is none."""
+        raise NotImplementedError
+
+    def coefficient_set(self) -> CoefficientSet:
+        """The set by name, by path, or as given in full."""
+        if isinstance(self.coefficients, Mapping):
+            return parse(self.coefficients, name="given")
+        return load(self.coefficients or Problem.coefficients)
+
+    def problem(self, **more: Any) -> Problem:
+        """The planning problem of the fields this question shares with it; `more` goes first."""
+        given = {
+            each.name: getattr(self, each.name)
+            for each in fields(self)
+            if each.name in MAPPING_KEYS and getattr(self, each.name) not in (None, (), False)
+        }
+        if isinstance(self.coefficients, Mapping):
+            given["coefficients"] = str(self.coefficients.get("name", "given"))
+        return Problem.from_mapping({**given, **more})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budgeted:
+    """Questions about one budget."""
+
+    budget: Flops = option(
+        "Total FLOPs: 1e21, 1 ZFLOP, 30 PFLOP-days, 64xH100*14d.",
+        metavar="FLOPS",
+        example="1e21",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sized:
+    """Questions about one student."""
+
+    student: Count | None = option(
+        "The student's non-embedding parameters, like 1B; left out, the size is planned too.",
+        default=None,
+        metavar="SIZE",
+        called="student size",
+        example="1B",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """Questions under one scenario."""
+
+    scenario: str | None = option(
+        f"Which of the teacher's costs the budget pays; {DEFAULT_SCENARIO} unless given.",
+        default=None,
+        metavar="|".join(SCENARIOS),
+        choices=lambda: SCENARIOS,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Charges:
+    """Questions under charges of the user's own."""
+
+    charge_inference: Number | None = option(
+        "Share of the teacher's inference to pay, 0 to 1.",
+        default=None,
+        metavar="SHARE",
+        called="charge-inference",
+    )
+    charge_pretraining: Number | None = option(
+        "Share of the teacher's pretraining to pay, 0 to 1 (1/k if k students share it).",
+        default=None,
+        metavar="SHARE",
+        called="charge-pretraining",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Teachers:
+    """Questions that may name teachers that exist."""
+
+    teachers: tuple[Any, ...] = option(
+        "A teacher that exists: size=7B,tokens=140B or size=7B,loss=2.05, also name=...; "
+        "repeat to choose among several.",
+        default=(),
+        metavar="TEACHER",
+        flag="--teacher",
+        multiple=True,
+    )
+
+
+def _limit(end: str, variable: str) -> Any:
+    words = variable.replace("_", " ").replace("size", "parameters")
+    usual = units.format_count(getattr(BOUNDS["practical"], variable)[end == "Maximum"])
+    return option(
+        f"{end} {words}; {usual} unless given.",
+        default=None,
+        metavar="N",
+        called=f"--{end[:3].lower()}-{variable.replace('_', '-')}",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounded:
+    """Questions within bounds on sizes and tokens."""
+
+    min_student_size: Count | None = _limit("Minimum", "student_size")
+    max_student_size: Count | None = _limit("Maximum", "student_size")
+    min_student_tokens: Count | None = _limit("Minimum", "student_tokens")
+    max_student_tokens: Count | None = _limit("Maximum", "student_tokens")
+    min_teacher_size: Count | None = _limit("Minimum", "teacher_size")
+    max_teacher_size: Count | None = _limit("Maximum", "teacher_size")
+    min_teacher_tokens: Count | None = _limit("Minimum", "teacher_tokens")
+    max_teacher_tokens: Count | None = _limit("Maximum", "teacher_tokens")
+    bounds: str | None = option(
+        "The bounds above where none is given: practical (the default), or paper (1e6 to 1e17 "
+        "for all four).",
+        default=None,
+        metavar="|".join(BOUNDS),
+        choices=lambda: BOUNDS,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Served:
+    """Questions about a student that will serve."""
+
+    serving_tokens: Any = option(
+        "Tokens the student will serve; their inference is paid from the budget.",
+        default=None,
+        metavar="TOKENS",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """Questions that may be confined to what was measured."""
+
+    stay_in_domain: bool = option("Plan only where the law was measured.", default=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Buildable:
+    """Questions that may ask for sizes of real architectures."""
+
+    round_to_architecture: bool = option("Plan with buildable model sizes only.", default=False)
+
+
+@cache
+def _parsers(kind: Any) -> tuple[tuple[str, Any, str], ...]:
+    """(field, parser, name in errors) of every field with a `Quantity`."""
+    hints = get_type_hints(kind, include_extras=True)
+    found = []
+    for each in fields(kind):
+        quantity = _quantity(hints[each.name])
+        if quantity is not None:
+            called = each.metadata.get("called") or each.name.replace("_", " ")
+            found.append((each.name, quantity.parse, called))
+    return tuple(found)
+
+
+def _quantity(hint: Any) -> Quantity | None:
+    if get_origin(hint) is Annotated:
+        return next((each for each in hint.__metadata__ if isinstance(each, Quantity)), None)
+    return next(filter(None, map(_quantity, get_args(hint))), None)
+
+
+def _beside(kind: type[Any], name: str) -> Any:
+    """A module in the folder of the question."""
+    package = kind.__module__.rpartition(".")[0]
+    try:
+        return importlib.import_module(f"{package}.{name}")
+    except ModuleNotFoundError as error:
+        if error.name != f"{package}.{name}":
+            raise
+        raise ProblemError(f"there is no {name} of this answer.") from error

@@ -1,0 +1,227 @@
+"""One question, one answer: `solve(problem) -> Plan`. Law, optimiser and verdict meet here.
+
+The chosen charges, the other scenarios and the plan inside the domain of validity go through the
+optimiser as rows of one batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from coefficients import CoefficientSet, load
+from planner import verdict
+from planner.documents import derived, unwritten
+from planner.optimum import (
+    Optimum,
+    best_supervised,
+    chosen_set,
+    infeasible,
+    optima,
+    outside_reason,
+    rounded,
+)
+from planner.problem import Problem
+from planner.questions.base import Answer, Law
+from planner.questions.near_optimal.answer import NearOptimal, around
+from planner.results import (
+    Baseline,
+    Certificate,
+    Coefficients,
+    Considered,
+    InDomain,
+    NamedRecipe,
+    Pull,
+    Recipe,
+    Robust,
+    ScenarioResult,
+    SecondOpinion,
+    Uncertainty,
+    Verdict,
+    Warning,
+)
+from planner.robust import robust_plan
+from planner.rows import require_distillation
+from planner.scenarios import SCENARIOS, scenario_of
+from planner.second_opinion import second_opinion
+from planner.sensitivity import pulls
+from planner.uncertainty import assess
+
+
+@dataclass(frozen=True, repr=False)
+class Plan(Answer):
+    """The whole answer to one Problem.
+
+    considered: every existing teacher and the student's cross-entropy under it, best first.
+    near_optimal: the recipes almost as good, where they were asked for.
+    """
+
+    KIND: ClassVar[str] = "plan"
+
+    verdict: Verdict
+    recipe: Recipe
+    certificate: Certificate
+    supervised: Baseline
+    scenarios: tuple[ScenarioResult, ...]
+    warnings: tuple[Warning, ...]
+    problem: Problem
+    coefficients: Coefficients
+    in_domain: InDomain | None = None
+    considered: tuple[Considered, ...] = ()
+    uncertainty: Uncertainty | None = None
+    second_opinion: SecondOpinion | None = None
+    robust: Robust | None = None
+    sensitivity: tuple[Pull, ...] = ()
+    near_optimal: NearOptimal | None = None
+    law: Law = unwritten()
+
+    @derived
+    def scenario(self) -> str:
+        """The name of the scenario; existing teachers are not trained, whatever was charged."""
+        asked = self.problem
+        return scenario_of(
+            asked.charge_inference, 0.0 if asked.teachers else asked.charge_pretraining
+        )
+
+    @property
+    def cross_entropy(self) -> float:
+        """The student's predicted cross-entropy, nats per token."""
+        return self.recipe.student.cross_entropy
+
+
+ANSWER = Plan
+
+
+def solve(
+    problem: Problem,
+    coefficients: CoefficientSet | None = None,
+    *,
+    robust: str | None = None,
+    sensitivity: bool = False,
+    near_optimal: float | None = None,
+) -> Plan:
+    """The best recipe under the law with its proof, the supervised baseline and the verdict.
+
+    `coefficients` overrides the set that the problem names. robust: also the recipe with the best
+    "expected" or "worst" loss over the set's draws. sensitivity: also what each coefficient does to
+    the plan. near_optimal: also all recipes within this share of the best loss. Raises
+    InfeasibleError (carrying the smallest feasible budget), UnreachableError,
+    NoDistillationLawError or CoefficientError.
+    """
+    chosen = chosen_set(problem, coefficients)
+    require_distillation(chosen)
+    if problem.round_to_architecture:
+        problem, recipe, certificate = rounded(problem, chosen)
+        found = optima([*_others(problem), replace(problem, stay_in_domain=True)], chosen)
+    else:
+        asked = [problem, *_others(problem), replace(problem, stay_in_domain=True)]
+        main, *found = optima(asked, chosen)
+        recipe, certificate = main.require(chosen)
+    *others, in_domain = found
+    baseline = best_supervised(problem, chosen)
+    scenarios = _scenarios(Optimum(problem, recipe, certificate, 0.0), others, baseline, chosen)
+    outside = verdict.leaves_domain(recipe, chosen)
+    inside = _in_domain(in_domain, chosen) if outside else None
+    opinion = second_opinion(problem, recipe, baseline, chosen)
+    found_plan = Plan(
+        problem=problem,
+        recipe=recipe,
+        certificate=certificate,
+        supervised=baseline,
+        scenarios=scenarios,
+        verdict=verdict.decide(problem, recipe, baseline, scenarios, chosen),
+        warnings=verdict.warnings_of(recipe, baseline, opinion, chosen),
+        coefficients=Coefficients.of(chosen),
+        in_domain=inside,
+        considered=_considered(problem, chosen),
+        uncertainty=assess(problem, recipe, chosen),
+        second_opinion=opinion,
+        robust=_robust(problem, recipe, inside, opinion, chosen, robust) if robust else None,
+        sensitivity=pulls(problem, chosen) if sensitivity else (),
+        law=chosen,
+    )
+    if near_optimal is None:
+        return found_plan
+    near = around(problem, near_optimal, chosen)
+    return replace(found_plan, near_optimal=near)
+
+
+def _others(problem: Problem) -> list[Problem]:
+    """The scenarios beside the problem's own charges."""
+    charges = [scenario.charges for scenario in SCENARIOS.values()]
+    if problem.teachers:  # they exist: only their inference can be charged or not
+        sized = all(teacher.size is not None for teacher in problem.teachers)
+        charges = [(i, p) for i, p in charges if p == 0 and (sized or i == 0)]
+        charges = [(i, p) for i, p in charges if i != problem.charge_inference]
+    return [
+        problem.with_charges(*pair)
+        for pair in charges
+        if pair != (problem.charge_inference, problem.charge_pretraining)
+    ]
+
+
+def _scenarios(
+    main: Optimum, others: list[Optimum], baseline: Baseline, coefficients: CoefficientSet
+) -> tuple[ScenarioResult, ...]:
+    """Every scenario beside the supervised loss, in the registry's order, custom charges last."""
+    order = list(SCENARIOS)
+    results = [
+        ScenarioResult(
+            answer.problem.scenario,
+            answer is main,
+            answer.problem.charge_inference,
+            answer.problem.charge_pretraining,
+            answer.recipe,
+            answer.certificate,
+            None
+            if answer.recipe is None
+            else answer.recipe.student.cross_entropy - baseline.model.cross_entropy,
+            answer.recipe is not None and verdict.leaves_domain(answer.recipe, coefficients),
+        )
+        for answer in (main, *others)
+    ]
+    return tuple(
+        sorted(results, key=lambda each: order.index(each.name) if each.name in order else 99)
+    )
+
+
+def _in_domain(answer: Optimum, coefficients: CoefficientSet) -> InDomain:
+    if answer.recipe is not None:
+        return InDomain(answer.recipe, answer.certificate)
+    reason = outside_reason(answer.problem, coefficients)
+    return InDomain(
+        None, None, reason or str(infeasible(answer.problem, answer.smallest_budget, coefficients))
+    )
+
+
+def _robust(
+    problem: Problem,
+    recipe: Recipe,
+    inside: InDomain | None,
+    opinion: SecondOpinion | None,
+    coefficients: CoefficientSet,
+    criterion: str,
+) -> Robust:
+    """Robust over the set's own draws, or over those of its second opinion where it has none."""
+    other = load(coefficients.second_opinion) if coefficients.second_opinion else None
+    sets = [coefficients, *([other] if other else [])]
+    drawn = next((each for each in sets if each.draws_path is not None), coefficients)
+    others = [NamedRecipe(coefficients.name, recipe)]
+    if opinion and opinion.optimum:
+        others.append(NamedRecipe(opinion.source, opinion.optimum))
+    if inside and inside.recipe:
+        others.append(NamedRecipe("inside the domain", inside.recipe))
+    return robust_plan(problem, others, drawn, criterion, sets)
+
+
+def _considered(problem: Problem, coefficients: CoefficientSet) -> tuple[Considered, ...]:
+    """The student's loss under each existing teacher, best first."""
+    if len(problem.teachers) < 2:
+        return ()
+    one_each = [replace(problem, teachers=(teacher,)) for teacher in problem.teachers]
+    losses = [
+        Considered(str(answer.problem.teachers[0]), answer.recipe.student.cross_entropy)
+        for answer in optima(one_each, coefficients)
+        if answer.recipe is not None
+    ]
+    return tuple(sorted(losses, key=lambda each: each.cross_entropy))

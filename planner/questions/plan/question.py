@@ -1,0 +1,65 @@
+"""The question `plan`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from planner.questions.base import (
+    Bounded,
+    Budgeted,
+    Buildable,
+    Charges,
+    Measured,
+    Question,
+    Scenario,
+    Served,
+    Sized,
+    Teachers,
+)
+from planner.questions.fields import Share, option
+
+if TYPE_CHECKING:
+    from planner.questions.plan.answer import Plan
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanQuestion(
+    Buildable, Measured, Served, Bounded, Teachers, Charges, Scenario, Sized, Budgeted, Question
+):
+    """Find the best distillation recipe for a compute budget and prove that it is the best."""
+
+    NAME: ClassVar[str] = "plan"
+    EXAMPLE: ClassVar[Mapping[str, Any]] = {"budget": "1e21", "student": "1B"}
+
+    near_optimal: Share | None = option(
+        "Also show all recipes within this share of the best loss; 0.5% unless given.",
+        default=None,
+        metavar="[SHARE]",
+        is_flag=False,
+        flag_value="0.5%",
+    )
+    robust: Literal["expected", "worst"] | None = option(
+        "Also the recipe with the best expected (or worst) loss over the coefficients' draws.",
+        default=None,
+        is_flag=False,
+        flag_value="expected",
+    )
+    sensitivity: bool = option("Also what each coefficient does to the plan.", default=False)
+
+    def answer(self) -> Plan:
+        """The plan; InfeasibleError where none fits the budget."""
+        problem = self.problem()
+        from planner.questions.plan.answer import solve
+
+        return solve(
+            problem,
+            self.coefficient_set(),
+            robust=self.robust,
+            sensitivity=self.sensitivity,
+            near_optimal=self.near_optimal,
+        )
+
+
+QUESTION = PlanQuestion
