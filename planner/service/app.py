@@ -24,7 +24,7 @@ from planner.service.endpoints import ENDPOINTS, Endpoint
 from planner.service.jobs import Jobs
 from planner.service.limits import Settings
 from planner.service.metrics import CONTENT_TYPE, Metrics
-from planner.service.middleware import LOOPBACK, Body, Record, Token
+from planner.service.middleware import LOOPBACK, Body, Record, Remember, Token
 from planner.service.problems import MEDIA_TYPE, Problem, RefusedError, refuse
 from planner.service.solvers import Solvers
 from planner.service.worker import Reply
@@ -127,6 +127,7 @@ def _add_middleware(app: FastAPI, service: Service, allowed_hosts: tuple[str, ..
     """The last one added is the outermost."""
     settings = service.settings
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=4)
+    app.add_middleware(Remember, most=settings.limits.remembered_bytes)
     app.add_middleware(Body, limits=settings.limits)
     if settings.token is not None:
         app.add_middleware(Token, token=settings.token)

@@ -342,7 +342,7 @@ def test_the_recommended_recipe_comes_first(open_page: Open) -> None:
     assert plan.verdict.method == "supervised"
     assert page.inner_text("#verdict-word") == "Train without a teacher"
     first = page.inner_text("#choices .recommended")
-    assert units.format_loss(plan.supervised.cross_entropy) in first
+    assert units.format_loss(plan.supervised.model.cross_entropy) in first
     assert page.locator("#models thead th").nth(1).inner_text() == "Supervised"
     for selector in ("#verdict-word", "#badges", "#choices", "#map-chart .canvas"):
         box = page.locator(selector).bounding_box()
