@@ -209,8 +209,8 @@ def main() -> None:
         asyncio.run(repeated(address, 4000, 8))
         took, spent = time.perf_counter() - began, cpu_seconds([str(process)]) - before
         print(
-            f"the same question again:  {4000 / took:7.0f} answers/s, {spent / 4:.2f} ms of the front "
-            "each (target: 5,000/s)"
+            f"the same question again:  {4000 / took:7.0f} answers/s, {spent / 4:.2f} ms of the "
+            "front each (target: 5,000/s)"
         )
         rate = float(np.median(served)) / 2
         step += count

@@ -77,6 +77,9 @@ class Service:
         _check_type(request, endpoint.media_types)
         body = await request.body()
         if endpoint.lane == "jobs":
+            checked = await self.solvers.ask(f"check_{endpoint.task}", body, options, "wide")
+            if checked.status != 200:
+                return _response(checked)
             job = self.jobs.start(endpoint.task, body, options)
             return _json(job.document(), 202, {"Location": f"/v1/jobs/{job.id}"})
         lane = endpoint.lane_for(options, body)

@@ -167,6 +167,7 @@ TASKS: dict[str, Task] = {
     "teachers": questions.teachers,
     "sweep": questions.sweep,
     "fit": fitting.fit,
+    "check_fit": fitting.check,
 }
 
 BATCHES: dict[str, Batch] = {"plan": plans}
