@@ -69,7 +69,7 @@ def test_a_slider_moves_the_plan_and_the_field(open_page: Open) -> None:
 
     assert page.input_value("#budget") == "1.26e21"
     _settled(page, "Plan for 1.26e21 FLOPs, 1B student, scenario full")
-    assert "budget=1.26e21" in page.url
+    page.wait_for_url("**budget=1.26e21**")
 
 
 def test_the_link_holds_the_whole_state(open_page: Open) -> None:
