@@ -128,7 +128,7 @@ def test_short_questions_do_not_wait_for_long_ones(server: Server) -> None:
 
 def test_a_full_queue_is_refused_at_once() -> None:
     """With two places to wait, the surplus is told to come back, and the rest are answered."""
-    with serving(code=limited(waiting=2)) as server:
+    with serving(code=limited(waiting=2, quick_seconds=55.0)) as server:
         with ThreadPoolExecutor(12) as pool:
             answers = list(pool.map(lambda _: server.post("/v1/plan", PLAN), range(24)))
 
