@@ -30,7 +30,7 @@ from planner.service import catalogues, fitting
 from planner.service.jobs import Jobs, JobStatus
 from planner.service.limits import Settings
 from planner.service.metrics import CONTENT_TYPE, Metrics
-from planner.service.middleware import LOOPBACK, Record, Token
+from planner.service.middleware import LOOPBACK, Record, Remember, Token
 from planner.service.middleware import Body as BodyLimits
 from planner.service.problems import MEDIA_TYPE, Problem, RefusedError, of_error, refuse
 from planner.service.solvers import Solvers
@@ -127,6 +127,7 @@ def _add_middleware(app: FastAPI, service: Service, allowed_hosts: tuple[str, ..
     """The last one added is the outermost."""
     settings = service.settings
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=4)
+    app.add_middleware(Remember, most=settings.limits.remembered_bytes)
     app.add_middleware(BodyLimits, limits=settings.limits)
     if settings.token is not None:
         app.add_middleware(Token, token=settings.token)
@@ -219,7 +220,11 @@ def _add_fit(app: FastAPI, service: Service) -> None:
             options = fitting.read_options(request.query_params, stated)
         except INPUT_ERRORS as error:
             raise RefusedError(of_error(error)) from error
-        job = service.jobs.start("fit", await request.body(), options)
+        body = await request.body()
+        checked = await service.solvers.ask("check_fit", body, options, "wide")
+        if checked.status != 200:
+            return _response(checked)
+        job = service.jobs.start("fit", body, options)
         return _json(job.document(), 202, {"Location": f"/v1/jobs/{job.id}"})
 
     content: dict[str, Any] = {

@@ -148,7 +148,7 @@ def power(
     noise = sqrt(squares / freedom)
 
     def resolvable(seeds: int) -> float:
-        stats = require("scipy.stats", extra="fit")
+        stats = importlib.import_module("scipy.stats")
         t = stats.t(max(1, arms * (seeds - 1)))
         return float((t.ppf(1 - LEVEL / 2) + t.ppf(POWER)) * noise * sqrt(2 / seeds))
 
