@@ -331,16 +331,16 @@ def _add_errors(app: FastAPI) -> None:
             )
         return _problem(problem, dict(error.headers or {}))
 
-    async def invalid(_: Request, error: Exception) -> Response:
+    async def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        return _problem(_of_validation(error))
+        return _problem(_of_validation(error, request.url.path.removeprefix("/v1/")))
 
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(RefusedError, refused)
     app.add_exception_handler(HTTPException, unknown)
 
 
-def _of_validation(error: RequestValidationError) -> Problem:
+def _of_validation(error: RequestValidationError, name: str) -> Problem:
     """Every fault of a body or a query; the planner's own error speaks for itself."""
     faults = error.errors()
     for fault in faults:
@@ -356,6 +356,17 @@ def _of_validation(error: RequestValidationError) -> Problem:
         else f"{len(sentences)} problems: " + "; ".join(sentences)
     )
     return Problem(422, "problem", text, {"problems": sentences})
+
+
+def _fault(fault: Mapping[str, Any], known: list[str]) -> str:
+    """One fault as a sentence; a key that is misspelt with the nearest that is known."""
+    if fault["type"] == "unexpected_keyword_argument":
+        key = str(fault["loc"][-1])
+        near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+        hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}."
+        return f"Unknown key '{key}'{hint}"
+    text = sentence(fault)
+    return text[:1].upper() + text[1:]
 
 
 def _refusal_schema(text: str) -> dict[str, Any]:
