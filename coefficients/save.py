@@ -11,7 +11,7 @@ import tomli_w
 from coefficients.domain import Range
 from coefficients.errors import CoefficientError
 from coefficients.model import CoefficientSet
-from laws import SUPERVISED_LAWS, Family, ForwardFlops, SupervisedForm
+from laws import DISTILLATION_LAWS, SUPERVISED_LAWS, Family, ForwardFlops
 from laws.flops import parameters_per_layer_width
 
 
@@ -28,13 +28,10 @@ def dumps(chosen: CoefficientSet) -> str:
     tables = {
         "source": {**source, **chosen.source.details},
         "quality": _stated(chosen.quality),
-        "supervised": {
-            "form": _form_name(chosen.form),
-            **_coefficients(chosen.form, "supervised", chosen.intervals),
-        },
+        "supervised": _law(chosen.form, "supervised", SUPERVISED_LAWS, chosen.intervals),
         "distillation": {}
         if distillation is None
-        else _coefficients(distillation, "distillation", chosen.intervals),
+        else _law(distillation, "distillation", DISTILLATION_LAWS, chosen.intervals),
         "scatter": {} if chosen.scatter is None else _stated(chosen.scatter),
         "domain": _stated(chosen.domain),
         "flops": _flops(chosen.flops, chosen.architectures),
@@ -55,17 +52,16 @@ def _stated(values: Any) -> dict[str, Any]:
     return {key: value for key, value in found.items() if value not in (None, ())}
 
 
-def _form_name(form: SupervisedForm) -> str:
-    for name, law in SUPERVISED_LAWS.items():
-        if type(form) is law:
-            return name
-    raise CoefficientError(
-        f"the law {type(form).__name__} has no name in laws.SUPERVISED_LAWS; add it there."
-    )
-
-
-def _coefficients(law: Any, table: str, intervals: Mapping[str, Range]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _law(
+    law: Any, table: str, known: Mapping[str, type], intervals: Mapping[str, Range]
+) -> dict[str, Any]:
+    """The name of the law's form and its coefficients, those with an interval as tables."""
+    names = [name for name, each in known.items() if type(law) is each]
+    if not names:
+        raise CoefficientError(
+            f"the law {type(law).__name__} has no name in laws.{table.upper()}_LAWS; add it there."
+        )
+    found: dict[str, Any] = {"form": names[0]}
     for name in type(law).COEFFICIENTS:
         value, interval = float(getattr(law, name)), intervals.get(f"{table}.{name}")
         found[name] = value if interval is None else {"value": value, "interval": list(interval)}

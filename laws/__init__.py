@@ -18,7 +18,7 @@ from laws.supervised import KaplanLaw as KaplanLaw
 from laws.supervised import SupervisedForm as SupervisedForm
 from laws.supervised import SupervisedLaw as SupervisedLaw
 
-SUPERVISED_LAWS: dict[str, type[SupervisedLaw] | type[HoffmannLaw] | type[KaplanLaw]] = {
+SUPERVISED_LAWS: dict[str, type[SupervisedForm]] = {
     "busbridge": SupervisedLaw,
     "hoffmann": HoffmannLaw,
     "kaplan": KaplanLaw,

@@ -181,7 +181,8 @@ class Offer:
 class Hardware:
     """So many devices for so long, at a share of their peak.
 
-    For a budget in GPU-hours or money, `count` is 1 and `seconds` are those of one device.
+    in_hours: the budget is an amount of device-hours (or the money for them), `count` of them, and
+    says nothing of how many devices work at once.
     """
 
     count: float
@@ -189,6 +190,7 @@ class Hardware:
     seconds: float
     utilisation: float
     assumed: bool
+    in_hours: bool = False
 
     @property
     def flops(self) -> float:
@@ -202,9 +204,12 @@ class Hardware:
 
     def __str__(self) -> str:
         assumed = " (assumed; write @45% for another)" if self.assumed else ""
+        amount = f"{self.count:g} x {self.accelerator.name} for {self.seconds / 3600:g} h"
+        if self.in_hours:
+            amount = f"{self.device_hours:,.6g} GPU-hours of {self.accelerator.name}"
         return (
-            f"{self.count:g} x {self.accelerator.name} for {self.seconds / 3600:g} h at "
-            f"{self.utilisation:.0%} of {self.accelerator.bf16_flops / 1e12:g} TFLOP/s{assumed}"
+            f"{amount} at {self.utilisation:.0%} of {self.accelerator.bf16_flops / 1e12:g} TFLOP/s"
+            f"{assumed}"
         )
 
 
@@ -225,7 +230,8 @@ _DEVICES_TIME = re.compile(
     re.I,
 )
 _DEVICE_HOURS = re.compile(
-    rf"{_NUMBER}\s*(?P<thousands>[km]?)[\s-]*(?P<device>[A-Za-z][A-Za-z0-9 \-]*?)"
+    rf"{_NUMBER}\s*(?P<thousands>[km](?=[\s-]))?[\s-]*"
+    r"(?P<device>(?:[A-Za-z]|(?<=[\s-])\d)[A-Za-z0-9 \-]*?)"
     rf"[-\s]*(?P<unit>hour|day|week)s?\s*{_SHARE}",
     re.I,
 )
@@ -272,8 +278,10 @@ def parse_hardware(
                 f"'{text.strip()}' does not say which accelerator; write 1000 H100-hours, or add "
                 "--accelerator H100."
             )
-        return Hardware(count, offer.accelerator, seconds, share, assumed)
-    return Hardware(count, named(device, text, catalogue), seconds, share, assumed)
+        accelerator = offer.accelerator
+    else:
+        accelerator = named(device, text, catalogue)
+    return Hardware(count, accelerator, seconds, share, assumed, in_hours="time" not in given)
 
 
 def _from_money(match: re.Match[str], offer: Offer, text: str) -> Hardware:
@@ -298,7 +306,7 @@ def _from_money(match: re.Match[str], offer: Offer, text: str) -> Hardware:
         )
     share, assumed = _utilisation(match.groupdict(), offer, text)
     hours = _amount(match, text) / offer.price.amount
-    return Hardware(1.0, offer.accelerator, hours * 3600.0, share, assumed)
+    return Hardware(hours, offer.accelerator, 3600.0, share, assumed, in_hours=True)
 
 
 def parse_price(text: str | float) -> Price:

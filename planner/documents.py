@@ -198,6 +198,18 @@ def load(kind: type[Kind], document: Any, name: str = "document") -> Kind:
     return found
 
 
+def completed(document: Any, read: Any) -> Any:
+    """A document with the keys that its file left out, from the dump of what was read from it.
+
+    Unlike that dump it keeps the file's own derived values, right or wrong.
+    """
+    if isinstance(document, Mapping) and isinstance(read, Mapping):
+        return {**read, **{key: completed(each, read.get(key)) for key, each in document.items()}}
+    if isinstance(document, list | tuple) and isinstance(read, list) and len(document) == len(read):
+        return [completed(*pair) for pair in zip(document, read, strict=True)]
+    return dump(document)
+
+
 def parse(text: str, name: str) -> Any:
     """The plain values of JSON or TOML text, told apart by content; raises DocumentError."""
     import json

@@ -8,7 +8,6 @@ the peaks of `planner.trainer`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil, log2
 from typing import Literal
 
 from laws.architecture import Architecture
@@ -218,34 +217,33 @@ Storage = Literal["full", "top-k", "sampled"]
 
 
 @dataclass(frozen=True)
-class StoredLogits:
-    """A way to store the teacher's distributions.
+class LogitFormat:
+    """A way to store the teacher's distributions, as `planner.trainer` writes them.
 
-    full: every logit in float32. top-k: `entries` ids with half-precision log-probabilities, as
-    `planner.trainer` writes them. sampled: `entries` draws with replacement from the teacher (the
-    random-sampling distillation of arXiv 2503.16870, unbiased where top-k is not; 12 draws match
-    the full distribution there), stored as packed ids and counts, so from above.
+    full: every logit in float32 (which the trainer does not write). top-k: the likeliest `entries`
+    tokens. sampled: that many drawn without bias, where top-k is biased (the random-sampling
+    distillation of arXiv 2503.16870, in which 12 match the full distribution). Both store an id of
+    two bytes (four for a vocabulary beyond 65,536) and a logarithm of two for each entry, and a
+    number of eight bytes for each sequence.
     """
 
     kind: Storage
     entries: int = 0
+    context: int = 4096
 
     def __post_init__(self) -> None:
         if self.kind != "full" and self.entries < 1:
             raise QuantityError(f"{self.kind} logits need at least one entry per token.")
 
     def bytes_per_token(self, vocabulary: int) -> float:
-        """Bytes for the distribution at one position."""
+        """Bytes for the distribution at one position; headers of files are left out."""
         if self.kind == "full":
             return 4.0 * vocabulary
         if self.entries > vocabulary:
             raise QuantityError(
                 f"{self.entries} entries per token are more than the vocabulary of {vocabulary:,}."
             )
-        if self.kind == "top-k":
-            return self.entries * (2 + (4 if vocabulary > 1 << 16 else 2))
-        bits = ceil(log2(vocabulary)) + ceil(log2(self.entries + 1))
-        return self.entries * bits / 8
+        return self.entries * (6.0 if vocabulary > 1 << 16 else 4.0) + 8 / self.context
 
     def bytes(self, tokens: float, vocabulary: int) -> float:
         """Bytes for the distributions over so many tokens."""

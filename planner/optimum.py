@@ -14,12 +14,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
 from coefficients import CoefficientSet, load
 from planner import units
+from planner.documents import Values
 from planner.errors import InfeasibleError, ProblemError
 from planner.optimise import Batch, minimise
 from planner.optimise.batch import Array, Index
@@ -153,7 +155,7 @@ def too_small(problem: Problem, smallest: float, coefficients: CoefficientSet) -
         )
     return InfeasibleError(
         f"a budget of {units.format_flops(problem.budget)} FLOPs is too small{where}: the cheapest "
-        f"plan within the bounds needs {_round_up(smallest)} FLOPs; raise --budget, or lower the "
+        f"plan within the bounds needs {_round_up(smallest)} FLOPs; raise the budget, or lower the "
         "least sizes and tokens or the serving tokens.",
         smallest,
     )
@@ -189,16 +191,16 @@ class Many:
     size and tokens are the given ones, NaN where they are not known.
     """
 
-    student_parameters: NDArray[np.float64]
-    student_tokens: NDArray[np.float64]
-    teacher_parameters: NDArray[np.float64]
-    teacher_tokens: NDArray[np.float64]
-    teacher_cross_entropy: NDArray[np.float64]
-    cross_entropy: NDArray[np.float64]
-    lower_bound: NDArray[np.float64]
-    supervised_cross_entropy: NDArray[np.float64]
-    flops: NDArray[np.float64]
-    teacher: NDArray[np.intp]
+    student_parameters: Annotated[NDArray[np.float64], Values()]
+    student_tokens: Annotated[NDArray[np.float64], Values()]
+    teacher_parameters: Annotated[NDArray[np.float64], Values()]
+    teacher_tokens: Annotated[NDArray[np.float64], Values()]
+    teacher_cross_entropy: Annotated[NDArray[np.float64], Values()]
+    cross_entropy: Annotated[NDArray[np.float64], Values()]
+    lower_bound: Annotated[NDArray[np.float64], Values()]
+    supervised_cross_entropy: Annotated[NDArray[np.float64], Values()]
+    flops: Annotated[NDArray[np.float64], Values()]
+    teacher: Annotated[NDArray[np.intp], Values()]
 
     @property
     def feasible(self) -> NDArray[np.bool_]:
@@ -337,7 +339,6 @@ def _students(problem: Problem, coefficients: CoefficientSet) -> Iterator[list[P
     [answer] = optima([problem], coefficients)
     if answer.recipe is None:  # then no buildable one has a plan either
         return
-    assert answer.recipe.student.parameters is not None
     wanted = math.log(answer.recipe.student.parameters)
     middle = min(range(len(sizes)), key=lambda k: abs(math.log(sizes[k]) - wanted))
     yield [replace(problem, student=size) for size in sizes[max(0, middle - 1) : middle + 2]]
@@ -388,7 +389,6 @@ def _best_teacher(
         return None
     if recipe.teacher.existing:
         return recipe, certificate
-    assert recipe.teacher.parameters is not None
     family = coefficients.architectures
     low, high = problem.bounds.teacher_size
     middle = family.nearest(recipe.teacher.parameters).layers
@@ -424,7 +424,7 @@ def _no_size(role: str, bounds: tuple[float, float]) -> ProblemError:
     low, high = (units.format_count(end) for end in bounds)
     return ProblemError(
         f"no buildable {role} has between {low} and {high} parameters; widen "
-        f"--min-{role}-size and --max-{role}-size, or leave out --round-to-architecture."
+        f"min_{role}_size and max_{role}_size, or leave out round_to_architecture."
     )
 
 

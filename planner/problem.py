@@ -37,12 +37,11 @@ class Bounds:
     def __post_init__(self) -> None:
         for each in fields(self):
             low, high = getattr(self, each.name)
-            name = each.name.replace("_", "-")
-            units.check_positive(low, f"--min-{name}")
-            units.check_positive(high, f"--max-{name}")
+            units.check_positive(low, f"min_{each.name}")
+            units.check_positive(high, f"max_{each.name}")
             if low > high:
                 raise ProblemError(
-                    f"--min-{name} ({units.format_count(low)}) is above --max-{name} "
+                    f"min_{each.name} ({units.format_count(low)}) is above max_{each.name} "
                     f"({units.format_count(high)}); swap them or drop one."
                 )
 
@@ -79,7 +78,7 @@ class Teacher:
         if self.loss is None and (self.size is None or self.tokens is None):
             raise ProblemError(
                 "a teacher needs its size and tokens, or its measured loss: "
-                "--teacher size=7B,tokens=140B or --teacher size=7B,loss=2.05."
+                "size=7B,tokens=140B or size=7B,loss=2.05."
             )
 
     @classmethod
@@ -91,11 +90,11 @@ class Teacher:
             key = key.strip()
             if not equals or key not in ("size", "tokens", "loss", "name"):
                 raise ProblemError(
-                    f"--teacher '{text}': '{part.strip()}' is not size=..., tokens=..., loss=... "
+                    f"teacher '{text}': '{part.strip()}' is not size=..., tokens=..., loss=... "
                     "or name=...; write it like size=7B,tokens=140B."
                 )
             if key in given:
-                raise ProblemError(f"--teacher '{text}' gives {key} twice; keep one.")
+                raise ProblemError(f"teacher '{text}' gives {key} twice; keep one.")
             given[key] = value.strip()
         return cls.from_mapping(given)
 
@@ -153,18 +152,15 @@ class Problem:
                 raise ProblemError(
                     f"the student's {units.format_count(self.student)} parameters are outside the "
                     f"allowed {units.format_count(low)} to {units.format_count(high)}; change "
-                    "--student, or --min-student-size and --max-student-size."
+                    "student, or min_student_size and max_student_size."
                 )
         for name in ("charge_inference", "charge_pretraining"):
-            share = units.parse_plain(getattr(self, name), name.replace("_", "-"))
+            share = units.parse_plain(getattr(self, name), name)
             if not 0.0 <= share <= 1.0:
-                raise QuantityError(
-                    f"--{name.replace('_', '-')} is {share}; it is a share between 0 and 1."
-                )
+                raise QuantityError(f"{name} is {share}; it is a share between 0 and 1.")
             if 0.0 < share < LEAST_SHARE:
                 raise QuantityError(
-                    f"--{name.replace('_', '-')} is {share}; give 0, or a share of {LEAST_SHARE:g} "
-                    "at least."
+                    f"{name} is {share}; give 0, or a share of {LEAST_SHARE:g} at least."
                 )
         if not (math.isfinite(self.serving_tokens) and self.serving_tokens >= 0):
             raise QuantityError(
@@ -179,7 +175,7 @@ class Problem:
             if teacher.size is None and self.charge_inference > 0:
                 raise ProblemError(
                     "a teacher known by its loss alone has no inference cost; add its size "
-                    "(--teacher size=7B,loss=2.05), or use --charge-inference 0 for stored logits."
+                    "(size=7B,loss=2.05), or set charge_inference to 0 for stored logits."
                 )
 
     @property
@@ -213,13 +209,13 @@ class Problem:
         given = {key: value for key, value in given.items() if value is not None}
         _only(given, MAPPING_KEYS, "problem")
         if "budget" not in given:
-            raise ProblemError("a budget is missing; give total FLOPs like --budget 1e21.")
+            raise ProblemError("a budget is missing; give total FLOPs like 1e21.")
         scenario = _scenario(str(given.get("scenario", DEFAULT_SCENARIO)))
         inference, pretraining = scenario.charges
         if "charge_inference" in given:
-            inference = units.parse_plain(given["charge_inference"], "charge-inference")
+            inference = units.parse_plain(given["charge_inference"], "charge_inference")
         if "charge_pretraining" in given:
-            pretraining = units.parse_plain(given["charge_pretraining"], "charge-pretraining")
+            pretraining = units.parse_plain(given["charge_pretraining"], "charge_pretraining")
         if "teacher" in given and "teachers" in given:
             raise ProblemError("both teacher and teachers are given; keep one.")
         teachers = given.get("teachers", given.get("teacher", ()))
@@ -240,6 +236,26 @@ class Problem:
             stay_in_domain=_flag(given, "stay_in_domain"),
             round_to_architecture=_flag(given, "round_to_architecture"),
         )
+
+    def to_mapping(self) -> dict[str, Any]:
+        """The same in plain values, as `from_mapping` and questions take it, with every bound."""
+        return {
+            "budget": self.budget,
+            "student": self.student,
+            "charge_inference": self.charge_inference,
+            "charge_pretraining": self.charge_pretraining,
+            "teachers": [vars(teacher) for teacher in self.teachers],
+            **{
+                f"{end}_{variable}": getattr(self.bounds, variable)[index]
+                for variable in VARIABLES
+                for index, end in enumerate(("min", "max"))
+            },
+            "serving_tokens": self.serving_tokens,
+            "tolerance": self.tolerance,
+            "coefficients": self.coefficients,
+            "stay_in_domain": self.stay_in_domain,
+            "round_to_architecture": self.round_to_architecture,
+        }
 
 
 VARIABLES = ("student_size", "student_tokens", "teacher_size", "teacher_tokens")
@@ -291,7 +307,7 @@ def _bounds(given: Mapping[str, Any]) -> Bounds:
         low, high = getattr(base, variable)
         names = (f"min_{variable}", f"max_{variable}")
         low, high = (
-            units.parse_count(given[key], "--" + key.replace("_", "-")) if key in given else usual
+            units.parse_count(given[key], key) if key in given else usual
             for key, usual in zip(names, (low, high), strict=True)
         )
         ranges[variable] = (low, high)

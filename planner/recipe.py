@@ -10,7 +10,7 @@ from laws import Cost
 from laws._types import Real
 from planner import units
 from planner.problem import Problem, Range, Teacher
-from planner.results import Baseline, Flops, Model, Recipe
+from planner.results import AnyModel, Baseline, ExistingTeacher, Flops, Model, Recipe
 from planner.rows import teacher_loss
 
 SNAP = 1e-11  # a value this close to a bound is on it: exp(log(x)) is not always x
@@ -109,7 +109,7 @@ def snap(value: float, bounds: Range) -> float:
     return value
 
 
-def _teacher(row: Row, problem: Problem, coefficients: CoefficientSet) -> Model:
+def _teacher(row: Row, problem: Problem, coefficients: CoefficientSet) -> AnyModel:
     if problem.teachers:
         return existing_teacher(problem.teachers[row.teacher], coefficients)
     size = snap(math.exp(row.n), problem.bounds.teacher_size)
@@ -118,14 +118,13 @@ def _teacher(row: Row, problem: Problem, coefficients: CoefficientSet) -> Model:
     return Model(size, tokens, loss, coefficients.architectures.nearest(size))
 
 
-def existing_teacher(teacher: Teacher, coefficients: CoefficientSet) -> Model:
+def existing_teacher(teacher: Teacher, coefficients: CoefficientSet) -> ExistingTeacher:
     """An existing teacher as a model; its loss is measured, or the law's estimate."""
-    return Model(
+    return ExistingTeacher(
         teacher.size,
         teacher.tokens,
         float(teacher_loss(teacher, coefficients)),
         None if teacher.size is None else coefficients.architectures.nearest(teacher.size),
-        existing=True,
         name=teacher.name,
     )
 
@@ -149,11 +148,10 @@ def binding_bounds(
     ``domain-min-teacher-cross-entropy``.
     """
     bounds, student, teacher = problem.bounds, recipe.student, recipe.teacher
-    assert student.parameters is not None and student.tokens is not None
     found = _at_bounds("student-tokens", student.tokens, bounds.student_tokens)
     if problem.student is None:
         found += _at_bounds("student-size", student.parameters, bounds.student_size)
-    if not teacher.existing and teacher.parameters is not None and teacher.tokens is not None:
+    if not teacher.existing:
         found += _at_bounds("teacher-size", teacher.parameters, bounds.teacher_size)
         found += _at_bounds("teacher-tokens", teacher.tokens, bounds.teacher_tokens)
     return found + (_at_edges(recipe, problem, coefficients) if problem.stay_in_domain else ())
@@ -177,7 +175,6 @@ def _at_edges(recipe: Recipe, problem: Problem, coefficients: CoefficientSet) ->
 def quantities(recipe: Recipe, coefficients: CoefficientSet) -> dict[str, Real | None]:
     """Everything the domain of validity is about, as the recipe has it."""
     student, teacher = recipe.student, recipe.teacher
-    assert student.parameters is not None and student.tokens is not None
     return coefficients.quantities(
         student.parameters,
         student.tokens,

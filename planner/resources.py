@@ -49,9 +49,10 @@ class Utilisation:
 class Cluster:
     """The devices a plan runs on.
 
-    count: devices at work at once. price: money per device-hour, None where hours are not paid.
-    power: W per device, None for the board power of the catalogue. pue: energy of the building over
-    that of the devices. carbon: g of CO2 per kWh, None where unknown.
+    count: devices at work at once. precision: of the matrix products, whose peak counts. price:
+    money per device-hour, None where hours are not paid. power: W per device, None for the board
+    power of the catalogue. pue: energy of the building over that of the devices. carbon: g of CO2
+    per kWh, None where unknown.
     """
 
     accelerator: Accelerator
@@ -61,8 +62,14 @@ class Cluster:
     power: float | None = None
     pue: float = 1.0
     carbon: float | None = None
+    precision: Literal["bf16", "fp8"] = "bf16"
 
     def __post_init__(self) -> None:
+        if self.precision == "fp8" and self.accelerator.fp8_flops is None:
+            raise QuantityError(
+                f"{self.accelerator.name} has no FP8 products in the catalogue; leave the "
+                "precision at bf16."
+            )
         if not 0 < self.count < float("inf"):
             raise QuantityError(f"count is {self.count}; give a positive number of devices.")
         if not 1.0 <= self.pue <= 10.0:
@@ -77,6 +84,12 @@ class Cluster:
                 f"carbon intensity is {self.carbon}; give grams of CO2 per kWh, between 0 and 2,000"
                 " (0.3 kg per kWh is 300)."
             )
+
+    @property
+    def peak(self) -> float:
+        """FLOP/s of one device that utilisation is a share of."""
+        fp8 = self.accelerator.fp8_flops
+        return fp8 if self.precision == "fp8" and fp8 is not None else self.accelerator.bf16_flops
 
     @property
     def watts(self) -> float | None:
@@ -147,6 +160,25 @@ def of_terms(
     return of_work([each for each in work if each[2] > 0], cluster)
 
 
+def on_policy(
+    student_flops: float, teacher_flops: float, completion_tokens: float, prompt_tokens: float = 0.0
+) -> list[tuple[str, Work, float]]:
+    """The work of on-policy distillation, for `of_work`: costed only, no law predicts its result.
+
+    student_flops, teacher_flops: F(N) per token. The student reads the prompts and generates the
+    completions, the teacher scores both in one pass, and the student learns from the completions
+    (forward and backward over prompt and completion). Tokens over all steps.
+    """
+    both = prompt_tokens + completion_tokens
+    work: list[tuple[str, Work, float]] = [
+        ("on-policy: prompts", "prefill", student_flops * prompt_tokens),
+        ("on-policy: student's completions", "decode", student_flops * completion_tokens),
+        ("on-policy: teacher's scores", "teacher_inference", teacher_flops * both),
+        ("on-policy: student's updates", "training", 3.0 * student_flops * both),
+    ]
+    return [each for each in work if each[2] > 0]
+
+
 def of_work(work: Iterable[tuple[str, Work, float]], cluster: Cluster) -> Resources:
     """Resources of named amounts of work, FLOPs each."""
     phases = tuple(_phase(name, kind, flops, cluster) for name, kind, flops in work)
@@ -171,7 +203,7 @@ def of_work(work: Iterable[tuple[str, Work, float]], cluster: Cluster) -> Resour
 
 def _phase(name: str, kind: Work, flops: float, cluster: Cluster) -> Phase:
     share = getattr(cluster.utilisation, kind)
-    hours = flops / (cluster.accelerator.bf16_flops * share) / 3600.0
+    hours = flops / (cluster.peak * share) / 3600.0
     watts, carbon, price = cluster.watts, cluster.carbon, cluster.price
     energy = None if watts is None else hours * watts / 1000.0 * cluster.pue
     return Phase(

@@ -17,18 +17,34 @@ from planner.documents import OrInfinite, Record, derived
 
 @dataclass(frozen=True)
 class Model(Record):
-    """A student, teacher or supervised model.
+    """A model that a plan trains: a student, a planned teacher or a supervised model.
 
-    parameters: non-embedding; None for an existing teacher known by its loss alone.
-    tokens: trained on (teacher, supervised) or distilled on (student); None where unknown.
-    architecture: the nearest buildable shape. existing: a teacher that is not trained by this plan.
+    parameters: non-embedding. tokens: trained on, or distilled on (student). architecture: the
+    nearest buildable shape.
     """
+
+    parameters: float
+    tokens: float
+    cross_entropy: float
+    architecture: Architecture | None = None
+    existing: Literal[False] = False
+    name: str = ""
+
+    @derived
+    def tokens_per_parameter(self) -> float:
+        """D / N."""
+        return self.tokens / self.parameters
+
+
+@dataclass(frozen=True)
+class ExistingTeacher(Record):
+    """A teacher that no plan trains. Its size and tokens are None where they are not known."""
 
     parameters: float | None
     tokens: float | None
     cross_entropy: float
     architecture: Architecture | None = None
-    existing: bool = False
+    existing: Literal[True] = True
     name: str = ""
 
     @derived
@@ -37,6 +53,9 @@ class Model(Record):
         if self.parameters is None or self.tokens is None:
             return None
         return self.tokens / self.parameters
+
+
+AnyModel: TypeAlias = Model | ExistingTeacher
 
 
 @dataclass(frozen=True)
@@ -75,7 +94,7 @@ class Recipe:
     """
 
     student: Model
-    teacher: Model
+    teacher: AnyModel
     flops: Flops
     notes: tuple[str, ...] = ()
     binding: tuple[str, ...] = ()

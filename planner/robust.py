@@ -49,16 +49,16 @@ def robust_plan(
     without draws.
     """
     if criterion not in CRITERIA:
-        raise ProblemError(f"--robust is '{criterion}'; choose {' or '.join(CRITERIA)}.")
+        raise ProblemError(f"robust is '{criterion}'; choose {' or '.join(CRITERIA)}.")
     if problem.round_to_architecture:
         raise ProblemError(
-            "--robust plans with any size; leave out --round-to-architecture, or build the nearest "
+            "a robust plan has any size; leave out round_to_architecture, or build the nearest "
             "size and check it with 'plan evaluate'."
         )
     if coefficients.draws_path is None:
         raise ProblemError(
             f"the coefficient set '{coefficients.name}' has no draws to be robust against; use "
-            "--coefficients busbridge2025-refit, or fit your own with 'planner fit'."
+            "the set busbridge2025-refit, or fit your own with 'planner fit'."
         )
     laws = draws.load(coefficients, DRAWS)
     many = reoptimise(problem, laws)
@@ -108,7 +108,6 @@ def _search(
     found = np.log(
         np.stack([spread.student_parameters, spread.teacher_parameters, spread.teacher_tokens], 1)
     )
-    assert recipe.student.parameters and recipe.teacher.parameters and recipe.teacher.tokens
     own = (recipe.student.parameters, recipe.teacher.parameters, recipe.teacher.tokens)
     starts = np.concatenate([[np.log(own)], found[np.all(np.isfinite(found), axis=1)]])
     point = starts[int(np.argmin(objective(starts)))]
@@ -149,7 +148,7 @@ def _best_existing(
     if not candidates:
         raise InfeasibleError(
             f"no robust plan exists inside the domain of '{coefficients.name}', over whose draws "
-            "it would be; leave out --robust or --stay-in-domain."
+            "it would be; leave out robust or stay_in_domain."
         )
     return min(candidates, key=lambda each: float(reduce(recipe_losses(each, laws))))
 

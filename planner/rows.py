@@ -105,7 +105,7 @@ def require_distillation(coefficients: CoefficientSet) -> DistillationForm:
     if coefficients.distillation is None:
         raise NoDistillationLawError(
             f"the coefficient set '{coefficients.name}' is supervised only and cannot plan "
-            "distillation; use --coefficients busbridge2025 or a file with a [distillation] table."
+            "distillation; use the set busbridge2025 or a file with a [distillation] table."
         )
     return coefficients.distillation
 

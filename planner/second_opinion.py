@@ -33,8 +33,6 @@ def second_opinion(
     assert view is not None
     theirs, spread = view.cross_entropy, view.interval
     model = baseline.model
-    assert model.parameters is not None
-    assert model.tokens is not None
     return SecondOpinion(
         source=other.name,
         cross_entropy=theirs,

@@ -109,10 +109,8 @@ def recipe_losses(recipe: Recipe, batch_of_laws: CoefficientSet) -> Array:
     law = batch_of_laws.distillation
     assert law is not None
     student, teacher = recipe.student, recipe.teacher
-    assert student.parameters is not None
-    assert student.tokens is not None
     loss = teacher.cross_entropy
-    if not teacher.existing and teacher.parameters is not None and teacher.tokens is not None:
+    if not teacher.existing:
         return np.ravel(
             law.loss(
                 student.parameters,

@@ -232,4 +232,5 @@ def _float(text: str, what: str) -> float:
 
 
 def _say(what: str) -> str:
-    return what[:1].upper() + what[1:]
+    """With a capital, unless it starts with the name of a field."""
+    return what if "_" in what.partition(" ")[0] else what[:1].upper() + what[1:]

@@ -191,8 +191,8 @@ def decide(
     if extrapolates:
         caveats.append("the plan lies outside the range where the law was measured")
     tail = f"; but {' and '.join(caveats)}" if caveats else ""
-    size = units.format_count(baseline.model.parameters or 0.0)
-    tokens = units.format_count(baseline.model.tokens or 0.0)
+    size = units.format_count(baseline.model.parameters)
+    tokens = units.format_count(baseline.model.tokens)
     if abs(difference) <= max(problem.tolerance, 1e-5):
         return Verdict(
             "either",
@@ -211,14 +211,14 @@ def decide(
         how = f"from the existing teacher ({teacher_words(recipe)})"
     else:
         how = (
-            f"from a {units.format_count(teacher.parameters or 0.0)} teacher trained on "
-            f"{units.format_count(teacher.tokens or 0.0)} tokens"
+            f"from a {units.format_count(teacher.parameters)} teacher trained on "
+            f"{units.format_count(teacher.tokens)} tokens"
         )
     return Verdict(
         "distil",
-        f"Distil: {how}, the {units.format_count(recipe.student.parameters or 0.0)} student "
+        f"Distil: {how}, the {units.format_count(recipe.student.parameters)} student "
         f"reaches {units.format_loss(ours)} nats per token on "
-        f"{units.format_count(recipe.student.tokens or 0.0)} tokens; training directly at the "
+        f"{units.format_count(recipe.student.tokens)} tokens; training directly at the "
         f"same budget reaches {units.format_loss(theirs)} ({-difference:+.4f}){tail}.",
     )
 

@@ -94,7 +94,7 @@ class _Comparison:
 
 
 def verify(document: Part, coefficients: CoefficientSet | None = None) -> tuple[Check, ...]:
-    """Every check of a plan's document (as `reports.read.read_recipe` returns it).
+    """Every check of a plan's document (as `Plan.read_document` returns it).
 
     `coefficients` overrides the set that the document's problem names. Raises
     NoDistillationLawError for a supervised-only set.
@@ -321,8 +321,9 @@ def _supervised(baseline: Part, problem: Problem, coefficients: CoefficientSet) 
     """The best supervised model of the same budget."""
     found = _Comparison("supervised baseline")
     law, bounds = coefficients.supervised, problem.bounds
-    size, tokens, stated = baseline["parameters"], baseline["tokens"], baseline["cross_entropy"]
-    _shape(found, "baseline", baseline, coefficients)
+    model = baseline["model"]
+    size, tokens, stated = model["parameters"], model["tokens"], model["cross_entropy"]
+    _shape(found, "baseline", model, coefficients)
     found.near("its cross-entropy (Eq. 1)", float(law.loss(size, tokens)), stated)
     forward = float(coefficients.flops.per_token(size))
     charged = dict.fromkeys(TERMS, 0.0)
@@ -357,7 +358,8 @@ def _comparison_of_methods(document: Part, problem: Problem) -> Check:
     """That the method recommended is not the one with the larger loss."""
     found = _Comparison("verdict: the method follows from the losses")
     difference = (
-        document["recipe"]["student"]["cross_entropy"] - document["supervised"]["cross_entropy"]
+        document["recipe"]["student"]["cross_entropy"]
+        - document["supervised"]["model"]["cross_entropy"]
     )
     room = max(problem.tolerance, 1e-5)
     method = document["verdict"]["method"]
@@ -411,7 +413,7 @@ def _scenario(
     found.same("whether it has a certificate", recipe is not None, bool(each["certificate"]))
     loss = None if recipe is None else recipe["student"]["cross_entropy"]
     found.near("its cross-entropy", loss, each["cross_entropy"])
-    gain = None if loss is None else loss - document["supervised"]["cross_entropy"]
+    gain = None if loss is None else loss - document["supervised"]["model"]["cross_entropy"]
     found.near("its difference to supervised training", gain, each["difference"], room=1e-12)
     outside = recipe is not None and bool(_outside(recipe, coefficients))
     found.same("whether it is outside the domain", outside, each["outside_domain"])
@@ -455,7 +457,7 @@ def _second_opinion(
         yield found.check()
         return
     student, teacher = document["recipe"]["student"], document["recipe"]["teacher"]
-    baseline, loss = document["supervised"], teacher["cross_entropy"]
+    baseline, loss = document["supervised"]["model"], teacher["cross_entropy"]
     if teacher["parameters"] and teacher["tokens"] and not teacher["existing"]:
         loss = float(other.supervised.loss(teacher["parameters"], teacher["tokens"]))
     theirs = float(other.distillation.loss(student["parameters"], student["tokens"], loss))

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coefficients import CoefficientSet
-from laws import DistillationLaw, ForwardFlops
+from laws import DistillationForm, ForwardFlops
 from planner.errors import NoDistillationLawError
 from planner.problem import Problem, Range, Teacher
 
@@ -150,7 +150,7 @@ class _Region:
             raise NoDistillationLawError(
                 f"the coefficient set '{coefficients.name}' has no distillation law to bound."
             )
-        self.law: DistillationLaw = coefficients.distillation
+        self.law: DistillationForm = coefficients.distillation
         self.supervised, self.flops = coefficients.supervised, coefficients.flops
         self.problem, self.teacher = problem, teacher
         self.students: tuple[float, ...] = ()  # the only sizes allowed, if there are any

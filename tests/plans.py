@@ -13,6 +13,7 @@ from planner.results import (
     Certificate,
     Coefficients,
     Considered,
+    ExistingTeacher,
     Flops,
     InDomain,
     Model,
@@ -215,7 +216,7 @@ def nowhere() -> Plan:
 def existing_teacher() -> Plan:
     """The better of two teachers that exist, known by its loss alone; its logits are stored."""
     plan = happy()
-    teacher = Model(None, None, 2.05, existing=True, name="in-house")
+    teacher = ExistingTeacher(None, None, 2.05, name="in-house")
     chosen = recipe(1e9, 1.32e11, teacher, (0, 0))
     baseline = plan.supervised.model
     return replace(

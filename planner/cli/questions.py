@@ -55,7 +55,7 @@ def _answer(name: str) -> Callable[..., None]:
         given = {key: value for key, value in given.items() if is_given(value)}
         if server is not None:
             QUESTIONS[name].question(**given)  # a mistake is answered here and at once
-            server.report(f"/v1/{name}", given, output, plot)
+            server.answer(name, given, output, plot)
             return
         answer = QUESTIONS[name].question(**given).answer()
         output.answer(answer)

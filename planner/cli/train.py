@@ -247,15 +247,15 @@ def _spec(role: str, given: dict[str, Any]) -> RunSpec:
 
 
 def _fill_from_recipe(role: str, given: dict[str, Any]) -> None:
-    from planner.reports.read import read_recipe
+    from planner.questions.plan.answer import Plan
 
-    document = read_recipe(given["recipe"])
-    model = document["supervised"] if role == "supervised" else document["recipe"][role]
-    if model.get("existing") or model["architecture"] is None or model["tokens"] is None:
+    plan = Plan.read(given["recipe"])
+    model = plan.supervised.model if role == "supervised" else getattr(plan.recipe, role)
+    if model.existing or model.architecture is None or model.tokens is None:
         raise PlannerError(f"the recipe {given['recipe']} trains no {role}; it exists already")
     given["scale"] = given["scale"] or "paper"
-    given["layers"] = given["layers"] or model["architecture"]["layers"]
-    given["tokens"] = given["tokens"] or str(model["tokens"])
+    given["layers"] = given["layers"] or model.architecture.layers
+    given["tokens"] = given["tokens"] or str(model.tokens)
 
 
 def _objective(role: str, given: dict[str, Any]) -> Objective | None:

@@ -15,8 +15,8 @@ from planner.cli import console
 from planner.errors import PlannerError, require
 
 if TYPE_CHECKING:
-    from planner.reports.document import Document
-    from planner.validate.study import Request, Watcher
+    from planner.documents import Document
+    from planner.trial.study import Request, Watcher
     from planner.verify import Check
 
 FAILED = 1
@@ -63,18 +63,18 @@ def validate(recipe: str, check_only: bool, form: str, quiet: bool, **given: Any
     beside its neighbours of equal FLOPs and supervised baselines. Run the same command again to go
     on after an interruption.
 
-    Exit code 0: passed, 1: failed, 2: the question is wrong, 3: inconclusive.
+    Exit code 0: passed, 1: failed, 2: the question is wrong, 3: sign only or inconclusive.
     """
-    from planner.reports.read import read_recipe
+    from planner.questions.plan.answer import Plan
 
-    document = read_recipe(recipe)
+    document = Plan.read_document(recipe)
     request = None if check_only else _request(given)
     if not _checked(document, recipe, to_stdout=check_only, quiet=quiet):
         sys.exit(FAILED)
     if request is None:
         return
     found = _try(document, request, quiet)
-    from planner.reports.sheet import render
+    from planner.reports import render
     from planner.reports.validation import EXIT_CODES, sheet
 
     console.result(render(sheet(found), form, console.screen()))
@@ -122,9 +122,9 @@ def _request(given: dict[str, Any]) -> Request:
     for package in ("torch", "tokenizers", "safetensors"):
         require(package, extra="trainer")
     require("matplotlib", extra="plot")
-    from planner.validate.scale import TIERS as KNOWN
-    from planner.validate.scale import parse_time
-    from planner.validate.study import Request
+    from planner.trial.design import TIERS as KNOWN
+    from planner.trial.design import parse_time
+    from planner.trial.study import Request
 
     tier = KNOWN[given["tier"] or "default"] if given["tier"] or not amounts else None
     return Request(
@@ -144,9 +144,9 @@ def _request(given: dict[str, Any]) -> Request:
 
 def _try(document: Document, request: Request, quiet: bool) -> Document:
     """Run the trial and write its report into the output folder."""
-    from planner.validate.files import write_report
-    from planner.validate.outcome import outcome
-    from planner.validate.study import Watcher, run
+    from planner.trial.files import write_report
+    from planner.trial.outcome import outcome
+    from planner.trial.study import Watcher, run
 
     if quiet:
         trial = run(document, request, Watcher())
@@ -165,7 +165,7 @@ def _progress() -> Iterator[Watcher]:
     from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
-    from planner.validate.study import Watcher
+    from planner.trial.study import Watcher
 
     columns = (
         TextColumn("{task.description}"),

@@ -249,7 +249,7 @@ def _runs(
     place = []  # small scales snap several teachers to one model: it is trained once
     for size, tokens in teachers:
         built, d = snap(size, tokens)
-        d = _M * built.parameters if abs(tokens / size - _M) < 1e-6 * _M else d
+        d = float(round(_M * built.parameters)) if abs(tokens / size - _M) < 1e-6 * _M else d
         n = float(built.parameters)
         loss = float(chosen.supervised.loss(n, d))
         key = (built.layers, d)
@@ -262,7 +262,7 @@ def _runs(
         built, d = snap(size, tokens)
         ratio = tokens / size
         if any(abs(ratio - m) < 1e-6 * m for m in _MULTIPLES):
-            d = ratio * built.parameters
+            d = float(round(ratio * built.parameters))
         n, teacher = float(built.parameters), trained[k]
         cost = float(Cost.of(flops, n, teacher.parameters, charge_inference=1.0).total(d))
         loss = float(law.loss(n, d, teacher.loss))

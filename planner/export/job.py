@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
@@ -184,7 +184,8 @@ def _words(model: Mapping[str, Any]) -> str:
 class Exporter:
     """A target: where its keys come from, what it carries, and what it cannot.
 
-    cannot: sentences that stand as comments at the head of every file.
+    carries: what it trains. cannot: sentences that stand, with it, as comments at the head of every
+    file.
     """
 
     name: str
@@ -192,7 +193,7 @@ class Exporter:
     make: Callable[[Job], dict[str, str]]
     cannot: tuple[str, ...] = ()
     comment: str = "# "
-    carries: str = field(default="the distillation")
+    carries: str = "the student, by distillation"
 
     def files(self, job: Job) -> dict[str, str]:
         """Name to text."""
@@ -201,7 +202,7 @@ class Exporter:
     def _head(self, job: Job) -> str:
         lines = [
             f"Made by the distillation planner for {self.name} ({self.source}): {job.title}.",
-            "Names in capitals are paths to fill in.",
+            f"It trains {self.carries}. Names in capitals are yours to fill in.",
             *(f"Not carried: {each}" for each in self.cannot),
         ]
         return "".join(f"{self.comment}{line}\n" for line in lines)

@@ -83,4 +83,5 @@ EXPORTER = Exporter(
         f"muP; so the learning rate is that of the {STEP_LAW}, not the paper's 1e-2.",
         "weight decay that does not depend on the learning rate, which the paper uses.",
     ),
+    carries="the teacher, the student by distillation, and the supervised model",
 )

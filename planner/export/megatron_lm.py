@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from laws.architecture import Architecture
 from planner.errors import DocumentError
 from planner.export.job import STEP_LAW, Exporter, Job, Leg
 
@@ -9,15 +10,20 @@ USUAL_TOP_K = 128
 """Entries where the settings name none (Busbridge et al. 2025, App. G: with lambda 0.7)."""
 
 
+def _shape(model: Architecture) -> str:
+    grouped = f" --group-query-attention --num-query-groups {model.kv_heads}"
+    return (
+        f"--num-layers {model.layers} --hidden-size {model.d_model} --num-attention-heads "
+        f"{model.heads}{grouped if model.kv_heads != model.heads else ''} "
+        f"--ffn-hidden-size {model.d_ff} --swiglu"
+    )
+
+
 def _arguments(leg: Leg) -> list[str]:
-    model, settings = leg.shape, leg.settings
-    grouped = "" if model.kv_heads == model.heads else (
-        f" --group-query-attention --num-query-groups {model.kv_heads}"
-    )  # fmt: skip
+    settings = leg.settings
     rate = leg.learning_rate
     return [
-        f"--num-layers {model.layers} --hidden-size {model.d_model} --num-attention-heads "
-        f"{model.heads}{grouped} --ffn-hidden-size {model.d_ff} --swiglu",
+        _shape(leg.shape),
         "--normalization RMSNorm --qk-layernorm --position-embedding-type rope "
         "--rotary-base 500000 --disable-bias-linear",
         f"--seq-length {settings.context} --max-position-embeddings {settings.context} "
@@ -37,14 +43,9 @@ def _make(job: Job) -> dict[str, str]:
             f"{settings.temperature:g}; leave the temperature at 1 or export to maxtext."
         )
     files = {f"{leg.role}.args": _text([*_arguments(leg), "--save OUT"]) for leg in job.legs}
-    model = job.teacher.shape
-    shape = (
-        f"--num-layers {model.layers} --hidden-size {model.d_model} --num-attention-heads "
-        f"{model.heads} --ffn-hidden-size {model.d_ff} --swiglu"
-    )
     files["logits.args"] = _text(
         [
-            shape,
+            _shape(job.teacher.shape),
             *_arguments(student)[1:3],
             "--load TEACHER --freeze-all-layers --async-save --use-persistent-ckpt-worker",
             f"--logits-save-dir LOGITS --logits-save-top-k {settings.top_k or USUAL_TOP_K} "
@@ -76,4 +77,5 @@ EXPORTER = Exporter(
         f"the {STEP_LAW}, for training without it).",
         "z-loss; data, tokenizer and parallelism, which are yours to add.",
     ),
+    carries="the teacher, the student from its stored logits, and the supervised model",
 )

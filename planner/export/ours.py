@@ -38,4 +38,5 @@ EXPORTER = Exporter(
     "this planner's own trainer: muP, learning rate 1e-2, z-loss, Eq. 7",
     _make,
     ("grouped-query attention: the trainer builds multi-head attention, as the paper does.",),
+    carries="the teacher, the student by distillation, and the supervised model",
 )

@@ -49,4 +49,5 @@ EXPORTER = _Slurm(
     "Slurm 24.11, sbatch; torchrun of PyTorch 2",
     _make,
     ("the wall-clock limit (TIME), partition and account, which are your cluster's.",),
+    carries=ours.EXPORTER.carries,
 )

@@ -35,6 +35,8 @@ from planner.verdict import FEW_GROUPS, MISFIT, RUNS_PER_COEFFICIENT
 
 _INFLUENCE_SHARE = 0.25  # more outliers than this share of the runs are a trend, not outliers
 
+WORSE = 2.0
+"""Error of an extrapolation over that on the fitted runs from which the report says so."""
 ONE_SIDED = 1.5  # a size's mean error over that of all runs, if all its errors have one sign
 BELOW_TEACHER = 0.05  # measured students beat their teachers by 1%, and no more
 
@@ -80,6 +82,7 @@ class Analysis:
         if self.boot is not None and self.boot.converged < 0.99:
             found.append(f"{1 - self.boot.converged:.1%} of the resamples did not converge.")
         found += self._group_remarks()
+        found += self._extrapolation_remarks()
         found += self._outlier_remarks()
         return tuple(found)
 
@@ -87,7 +90,9 @@ class Analysis:
         rows = [self.point.task.rows]
         if self.point.task.supervised_rows is not None:
             rows.append(self.point.task.supervised_rows)
-        return tuple(dict.fromkeys(text for each in rows for text in plausible.remarks(each)))
+        read = () if self.runs is None else self.runs.remarks
+        found = [*(text for each in rows for text in plausible.remarks(each)), *read]
+        return tuple(dict.fromkeys(found))
 
     def _misfit_remarks(self) -> list[str]:
         """Where the law as a whole does not describe the runs."""
@@ -116,6 +121,18 @@ class Analysis:
                 )
         return found
 
+    def _extrapolation_remarks(self) -> list[str]:
+        """What the fit's own extrapolation says of plans beyond the runs."""
+        check = self.extrapolation
+        if check is None or check.predicted.mean <= WORSE * check.fitted.mean:
+            return []
+        return [
+            f"Fitted to the losses above {check.threshold:.3f} alone, the law misses those below "
+            f"by {check.predicted.mean:.2%} on average ({check.predicted.bias:+.2%} bias), "
+            f"{check.predicted.mean / check.fitted.mean:.1f} times its error on the fitted runs "
+            f"({check.fitted.mean:.2%}): expect errors of that kind from plans beyond the runs."
+        ]
+
     def _group_remarks(self) -> list[str]:
         boot, task = self.boot, self.point.task
         if boot is None:
@@ -132,7 +149,8 @@ class Analysis:
         what = "runs" if boot.by == "run" else f"groups of runs (by {boot.by})"
         return [
             f"The bootstrap draws from only {boot.groups} {what}: its intervals are too narrow, "
-            "like any from fewer than about ten; run more, or widen them in your mind."
+            "like any from fewer than about ten; collect more runs, or read the intervals as lower "
+            "bounds on the uncertainty."
         ]
 
     def _outlier_remarks(self) -> list[str]:

@@ -16,13 +16,11 @@ from planner import units
 from planner.fit.bootstrap import Bootstrap, mirrored
 from planner.fit.coordinates import (
     POWER,
-    PRIOR,
     SUPERVISED_PREFIX,
     gap_to_internal,
     natural,
     power_to_internal,
 )
-from planner.fit.determine import noise_of
 from planner.fit.estimate import Fit
 
 NARROW = 1.5
@@ -32,7 +30,6 @@ _DETERMINED = "the runs do determine"
 _NOTHING = (
     "the runs determine no combination either, so predictions away from the runs are guesses."
 )
-_SAMPLES = 400
 
 Values = Mapping[str, Array]
 
@@ -46,10 +43,16 @@ def family(name: str) -> str:
 
 
 def determined(point: Fit, boot: Bootstrap | None) -> dict[str, str]:
-    """For each family of coefficients one sentence: what the runs do determine of it."""
-    theta = _linear_draws(point) if boot is None else boot.theta
+    """For each family of coefficients one sentence: what the runs do determine of it.
+
+    Only resamples can tell: linearised intervals held the truth in 10 to 73% of simulated studies
+    of 8 to 30 runs where 90% was stated, so nothing is said without a bootstrap.
+    """
+    if boot is None:
+        return {}
     best, draws = (
-        natural(point.model.decode(each), point.task.origin) for each in (point.theta[None], theta)
+        natural(point.model.decode(each), point.task.origin)
+        for each in (point.theta[None], boot.theta)
     )
     found = {}
     for prefix in ("", SUPERVISED_PREFIX):
@@ -105,16 +108,3 @@ def _sentence(names: str, best: Values, draws: Values) -> str:
         if low > 0 and high <= NARROW * low:
             known.append(f"{name} = {value:.3g} ({low:.3g} to {high:.3g})")
     return f"Of {names} {_DETERMINED} {', '.join(known)}." if known else f"Of {names} {_NOTHING}"
-
-
-def _linear_draws(point: Fit) -> Array:
-    """Coordinates drawn from the linearised posterior under a plain prior, where no bootstrap was
-    made."""
-    model = point.model
-    jacobian = model.evaluate(point.theta[None])[1][0]
-    noise = noise_of(point.residuals, len(point.task.free))
-    prior = np.array([PRIOR[name.rpartition(".")[2]] for name in model.names])
-    precision = np.diag(prior**-2.0) + jacobian @ jacobian.T / noise**2
-    root = np.linalg.cholesky(np.linalg.inv(precision))
-    normal = np.random.default_rng(0).standard_normal((_SAMPLES, prior.size))
-    return np.clip(point.theta + normal @ root.T, model.lower, model.upper)

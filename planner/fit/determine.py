@@ -81,7 +81,9 @@ def require_determined(task: Task, model: Model, theta: Array, resting: NDArray[
         return
     prior = np.array([PRIOR[own[k]] for k in free])
     told = jacobian[0][free] * prior[:, None] / noise
-    directions, size, _ = np.linalg.svd(told, full_matrices=True)
+    # Through the triangular factor: the runs may be many, the directions are few.
+    triangle = np.asarray(np.linalg.qr(told.T, mode="r"))
+    directions, size, _ = np.linalg.svd(triangle.T, full_matrices=True)
     blind = directions[:, np.pad(size, (0, free.size - size.size)) < _NOTHING]
     if not blind.shape[1]:
         return

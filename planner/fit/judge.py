@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from laws._types import Array
 from planner.fit.bootstrap import bootstrap, group_labels
 from planner.fit.build import Task
-from planner.fit.determine import UndeterminedError
+from planner.fit.determine import UndeterminedError, noise_of
 from planner.fit.estimate import Fit, fit, solve
 from planner.fit.forms import FORMS, REDUCED
 from planner.fit.objective import huber
+from planner.fit.plausible import EPOCHS
 from planner.fit.rows import Rows
 from planner.fit.starts import starts
 
@@ -23,6 +24,8 @@ OUTLIER = 5.0
 """A residual this many robust standard deviations from the median is pointed out."""
 
 _FOLD_STARTS = 6
+_ENOUGH = 3  # runs per coefficient below which a fit passes through too many to judge the others
+_FACTORS = (1e-6, 1e-3, 1e3, 1e6)  # of a number in another unit than its column
 
 
 @dataclass(frozen=True)
@@ -147,9 +150,10 @@ def _bins(quantity: str, x: Array, residuals: Array, parts: int) -> list[Bin]:
 def outliers(point: Fit, limit: float = OUTLIER) -> tuple[Outlier, ...]:
     """Runs far off, worst first, with a guess at a mislabelled column where one mends the run."""
     residuals, rows = point.residuals, point.task.rows
-    centre = np.median(residuals)
-    spread = 1.4826 * np.median(np.abs(residuals - centre))
-    deviations = (residuals - centre) / max(spread, 1e-12)
+    if residuals.size < _ENOUGH * len(point.task.free):
+        return ()
+    centre, spread = np.median(residuals), noise_of(residuals, len(point.task.free))
+    deviations = (residuals - centre) / spread
     found = []
     for index in np.argsort(-np.abs(deviations), kind="stable"):
         if abs(deviations[index]) < limit:
@@ -166,13 +170,20 @@ def _mislabelled(point: Fit, row: int, tolerance: float) -> str:
     """Which single column, set to another value that occurs in the runs, would explain the loss."""
     rows = point.task.rows
     one = rows.take(np.array([row]))
+    if one.unique_tokens is not None and (epochs := (one.tokens / one.unique_tokens)[0]) > EPOCHS:
+        return f"{epochs:.3g} epochs, and the law takes repeated tokens for new ones"
     remarks = []
     names = ("tokens", "parameters", "teacher_loss")
     for name, word in zip(names, ("tokens", "parameters", "teacher's loss"), strict=True):
         column = getattr(rows, name)
         if column is None or np.unique(column).size < 2:
             continue
+        own = float(getattr(one, name)[0])
         values = np.unique(column)
+        if name != "teacher_loss":
+            guesses = own * np.array(_FACTORS)
+            seen = (guesses >= values[0]) & (guesses <= values[-1])
+            values = np.concatenate([values, guesses[seen]])
         many = one.take(np.zeros(values.size, dtype=np.int64))
         many = replace(many, **{name: values})
         off = np.abs(predict(point, many) - one.log_loss)

@@ -18,11 +18,31 @@ _SENSIBLE = (3.0, 1e3)
 _LEVELS = (0.5, 1.6)
 """Median loss over that of the published law: other corpora and tokenizers stay within."""
 _AS_PREDICTED = (0.75, 1.33)
+_BITS = (1.32, 1.57)
+"""Levels about 1 / ln 2 = 1.44, which losses in bits per token of web text have."""
+EPOCHS = 4.0
+"""Passes over the same tokens up to which repeated data are nearly as good as new ones
+(Muennighoff et al. 2023)."""
 
 
 def remarks(rows: Rows) -> tuple[str, ...]:
     """What about the runs as a whole does not look right, one sentence each."""
-    return (*_ratio(rows), *_level(rows))
+    return (*_ratio(rows), *_level(rows), *_repeated(rows))
+
+
+def _repeated(rows: Rows) -> tuple[str, ...]:
+    if rows.unique_tokens is None:
+        return ()
+    epochs = rows.tokens / rows.unique_tokens
+    many = int((epochs > EPOCHS).sum())
+    if not many:
+        return ()
+    return (
+        f"{many} of {len(rows)} runs repeat their data more than {EPOCHS:g} times (median "
+        f"{units.format_ratio(float(np.median(epochs)))} epochs, at most "
+        f"{units.format_ratio(float(epochs.max()))}): a law of sizes and tokens takes repeated "
+        "tokens for new ones and will predict such runs too low.",
+    )
 
 
 def _ratio(rows: Rows) -> tuple[str, ...]:
@@ -50,6 +70,12 @@ def _level(rows: Rows) -> tuple[str, ...]:
     published = load()
     expected = published.supervised.loss(rows.parameters, rows.tokens)
     level = float(np.median(rows.loss / expected))
+    if _BITS[0] <= level <= _BITS[1]:
+        return (
+            f"CHECK THE LOSSES: in the middle they are {level:.2f} times what {published.name} "
+            "predicts for these sizes and tokens. Bits per token are 1.44 times nats per token: if "
+            "these are bits, multiply them by 0.6931.",
+        )
     if _LEVELS[0] <= level <= _LEVELS[1]:
         return ()
     text = (

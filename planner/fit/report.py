@@ -57,8 +57,20 @@ def _headline(found: Analysis) -> str:
         f"Objective {point.objective:.10g}, largest gradient {point.gradient_norm:.1e} ({end}); "
         f"{point.agreeing:.0%} of {point.starts} starts agree"
         + (f" (chosen from {point.grid_points:,} grid points)." if point.grid_points else ".")
-        + f"\nMean absolute relative error {_percent(found.errors.mean)}, worst "
-        f"{_percent(found.errors.worst)}."
+        + f"\nOn the fitted runs themselves the mean absolute relative error is "
+        f"{_percent(found.errors.mean)}, the worst {_percent(found.errors.worst)}; "
+        + _beyond(found)
+    )
+
+
+def _beyond(found: Analysis) -> str:
+    """What is known of errors on runs that were not fitted."""
+    if found.extrapolation is None:
+        return "errors on other runs were not measured."
+    return (
+        "predicting its lower losses from its higher ones, "
+        f"{_percent(found.extrapolation.predicted.mean)} and "
+        f"{_percent(found.extrapolation.predicted.worst)}."
     )
 
 
@@ -104,7 +116,7 @@ def _coefficients(found: Analysis) -> Table:
 
 def _bins(found: Analysis) -> Table:
     rows = [[b.quantity, _range(b), *_errors(b.errors)] for b in found.bins]
-    return "Residuals", ["by", "range", *_ERRORS], rows
+    return "Residuals on the fitted runs", ["by", "range", *_ERRORS], rows
 
 
 def _range(b: Bin) -> str:

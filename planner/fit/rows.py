@@ -15,6 +15,8 @@ class Rows:
     """Runs of one kind. Arrays have shape (n,); sizes in parameters, tokens, losses in nats.
 
     `teacher_loss` is None for supervised runs. `group` labels runs that share their noise.
+    `unique_tokens` are the distinct tokens behind `tokens` where data were repeated, None if the
+    runs do not say.
     """
 
     parameters: Array
@@ -22,6 +24,7 @@ class Rows:
     loss: Array
     teacher_loss: Array | None = None
     group: NDArray[np.int64] | None = None
+    unique_tokens: Array | None = None
 
     def __len__(self) -> int:
         return int(self.loss.size)
@@ -56,4 +59,5 @@ class Rows:
             self.loss[which],
             None if self.teacher_loss is None else self.teacher_loss[which],
             None if self.group is None else self.group[which],
+            None if self.unique_tokens is None else self.unique_tokens[which],
         )

@@ -57,7 +57,7 @@ def draw(found: Analysis, path: Path, flops: ForwardFlops | None = None) -> None
 def _headline(found: Analysis) -> str:
     worst = 100 * float(np.abs(np.expm1(found.point.residuals)).max())
     mean = 100 * float(np.abs(np.expm1(found.point.residuals)).mean())
-    return f"The fit errs by {mean:.2f}% on average and {worst:.2f}% at worst"
+    return f"The fit errs by {mean:.2f}% on average and {worst:.2f}% at worst on its own runs"
 
 
 def _what(found: Analysis) -> str:

@@ -44,7 +44,7 @@ def _small(document: Mapping[str, Any]) -> str:
 
 
 def _runs(axes: Any, document: Mapping[str, Any]) -> None:
-    runs = document["runs"]
+    runs = [run for run in document["runs"] if run["phase"] != "tuning"]
     values = [run[name] for run in runs for name in ("measured", "predicted")]
     room = 0.06 * (max(values) - min(values))
     low, high = min(values) - room, max(values) + room
@@ -94,7 +94,7 @@ def _arms(axes: Any, document: Mapping[str, Any]) -> None:
     axes.set_yticks(range(len(arms)), [arm["title"] for arm in arms])
     for tick, arm in zip(axes.get_yticklabels(), arms, strict=True):
         tick.set_color(style.INK)
-        tick.set_fontweight("bold" if arm["key"] == "recommended" else "normal")
+        tick.set_fontweight("bold" if arm["key"] == document["recommended"]["arm"] else "normal")
     axes.set_ylim(-0.6, len(arms) - 0.4)
     axes.grid(axis="y", visible=False)
     axes.set_xlabel(

@@ -26,6 +26,7 @@ from planner.documents import (
     Document,
     Record,
     Unwritten,
+    completed,
     derived,
     dump,
     read_text,
@@ -70,6 +71,13 @@ class Answer(Record):
         Raises DocumentError naming every fault.
         """
         return cls.from_document(parse_document(read_text(path), str(path)), str(path))
+
+    @classmethod
+    def read_document(cls, path: str | Path) -> Document:
+        """The document itself, with every key, checked as `read` does."""
+        given = parse_document(read_text(path), str(path))
+        document: Document = completed(given, cls.from_document(given, str(path)).to_dict())
+        return document
 
     @classmethod
     def from_document(cls, document: Any, name: str = "document") -> Self:
@@ -249,7 +257,7 @@ class Teachers:
 
 
 def is_given(value: Any) -> bool:
-    """Whether a field was set: None, no entries and a flag that is off are the defaults."""
+    """Whether a field was filled in; zero is a value."""
     return value is not None and value is not False and value != ()
 
 
@@ -262,8 +270,9 @@ def _refuse_pretraining(given: Mapping[str, Any]) -> None:
     asked = "--charge-pretraining" if "charge_pretraining" in given else "--scenario"
     value = f"{share:g}" if "charge_pretraining" in given else given["scenario"]
     raise ProblemError(
-        f"{asked} {value} charges the teacher's pretraining, but --teacher names a teacher that exists and "
-        "is not trained; choose --scenario teacher-inference or best-case, or leave out --teacher."
+        f"{asked} {value} charges the teacher's pretraining, but --teacher names a teacher that "
+        "exists and is not trained; choose --scenario teacher-inference or best-case, or leave out "
+        "--teacher."
     )
 
 

@@ -9,16 +9,11 @@ from html import escape
 from typing import Any
 
 from planner import units
-from planner.reports.sheet import Grid, Sheet
+from planner.reports.sheet import Grid, Sheet, without_bars
 
 Document = Mapping[str, Any]
 
-WORDS = {
-    "pass": "PASS: the recommendation held in the trial.",
-    "fail": "FAIL: the recommendation did not hold in the trial.",
-    "inconclusive": "INCONCLUSIVE: the trial cannot tell.",
-}
-EXIT_CODES = {"pass": 0, "fail": 1, "inconclusive": 3}
+EXIT_CODES = {"pass": 0, "fail": 1, "sign only": 3, "inconclusive": 3}
 METHODS = {None: "all held back", "supervised": "supervised", "teacher": "teachers",
            "distilled": "distilled"}  # fmt: skip
 
@@ -27,7 +22,7 @@ def sheet(document: Document) -> Sheet:
     """Everything for the terminal, Markdown and JSON."""
     trial, recipe = document["trial"], document["recipe"]
     answers = document["judgement"]["answers"]
-    verdict = WORDS[document["outcome"]] + _another_sign(document)
+    verdict = conclusion(document) + _another_sign(document)
     return Sheet(
         kind="validation",
         title=(
@@ -41,10 +36,18 @@ def sheet(document: Document) -> Sheet:
             Grid(
                 "Questions",
                 ("Question", "Outcome", "Measured"),
-                tuple((a["question"], a["outcome"], _sentence(a["text"])) for a in answers),
+                tuple(
+                    (
+                        a["question"],
+                        a["outcome"] if a["counted"] else f"({a['outcome']})",
+                        _sentence(a["text"]),
+                    )
+                    for a in answers
+                ),
                 left=(1, 2),
             ),
             _arms(document),
+            _rates(document),
             _errors(document),
             _flops(document),
             _whole(document),
@@ -53,6 +56,31 @@ def sheet(document: Document) -> Sheet:
         data=document,
         method={"pass": "distil", "fail": "supervised"}.get(document["outcome"], "either"),
     )
+
+
+BETTER = {True: "distilling", False: "supervised training"}
+
+
+def conclusion(document: Document) -> str:
+    """What held, and which method was better, in one sentence."""
+    answers, outcome = document["judgement"]["answers"], document["outcome"]
+    counted = [answer for answer in answers if answer["counted"]]
+    held = [answer for answer in counted if answer["outcome"] == outcome]
+    share = f"{len(held)} of the {len(counted)} predictions"
+    words = {
+        "pass": f"PASS: {len(counted)} prediction(s) held",
+        "sign only": f"SIGN ONLY: {share} had the right sign but missed the size",
+        "fail": f"FAIL: {share} did not hold",
+        "inconclusive": f"INCONCLUSIVE: {share} could not be decided",
+    }[outcome]
+    flops = answers[1]["difference"]
+    if outcome == "inconclusive" or flops["low"] is None or flops["low"] <= 0 <= flops["high"]:
+        return f"{words}."
+    method = document["recommended"]["recipe"]
+    better = flops["measured"] < 0
+    agrees = {"distil": better, "supervised": not better}.get(method)
+    says = "" if agrees is None else ", as the plan says" if agrees else ", against the plan"
+    return f"{words}; at equal FLOPs {BETTER[better]} was better{says}."
 
 
 FULL_SIZE = (
@@ -87,20 +115,20 @@ def _arms(document: Document) -> Grid:
     rows = []
     for arm in document["arms"]:
         teacher, minus = arm["teacher"], arm["minus"]
+        mark = " (recommended)" if arm["key"] == document["recommended"]["arm"] else ""
         rows.append(
             (
-                arm["title"],
+                arm["title"] + mark,
                 units.format_count(arm["student_tokens"]),
                 ""
                 if teacher is None
                 else f"{units.format_count(teacher['parameters'])} on "
                 f"{units.format_count(teacher['tokens'])}",
                 units.format_flops(arm["charged_flops"]),
-                f"{arm['predicted']:.3f} ± "
-                f"{(arm['predicted_high'] - arm['predicted_low']) / 2:.3f}",
+                _interval(arm["predicted"], arm["predicted_low"], arm["predicted_high"]),
                 f"{arm['measured']:.3f}"
                 + ("" if arm["half_width"] is None else f" ± {arm['half_width']:.3f}"),
-                "" if minus is None else f"{-minus['predicted']:+.3f}",
+                "" if minus is None else _minus(minus),
                 "" if minus is None else f"{-minus['measured']:+.3f}",
             )
         )
@@ -110,13 +138,33 @@ def _arms(document: Document) -> Grid:
     )  # fmt: skip
     title = (
         f"Cross-entropy, nats per token: predicted (90%), mean of {document['trial']['seeds']} "
-        "seed(s) measured (95%); Δ against the recommended"
+        "seed(s) measured (95%); Δ against the best distillation"
     )
     return Grid(title, head, tuple(rows), strong=(0,))
 
 
+def _minus(minus: Mapping[str, Any]) -> str:
+    """The arm minus the best distillation, as predicted."""
+    low, high = -minus["predicted_high"], -minus["predicted_low"]
+    return f"{-minus['predicted']:+.3f} ({low:+.2f} to {high:+.2f})"
+
+
 def _interval(value: float, low: float, high: float) -> str:
     return f"{value:.3f} ({low:.2f} to {high:.2f})"
+
+
+def _rates(document: Document) -> Grid:
+    tuned = document["tuning"]
+    rows = [
+        (each["kind"], *(f"{loss:.3f}" for loss in each["losses"]), f"{each['chosen']:.3g}")
+        for each in tuned
+    ]
+    rates = tuple(f"{rate:g}" for rate in tuned[0]["rates"])
+    return Grid(
+        "Peak learning rates tried (held-out cross-entropy), and the one all other runs have",
+        ("Runs", *rates, "Chosen"),
+        tuple(rows),
+    )
 
 
 def _errors(document: Document) -> Grid:
@@ -174,7 +222,7 @@ def _flops(document: Document) -> Grid:
 def _whole(document: Document) -> Grid:
     """What the trial was allowed, what it was expected to take, and what it took."""
     trial, machine = document["trial"], document["machine"]
-    planned = trial["ladder_flops"] + trial["test_flops"]
+    planned = trial["tuning_flops"] + trial["ladder_flops"] + trial["test_flops"]
     allowed = machine["allowed_seconds"]
     return Grid(
         "The whole trial: allowed, expected before the first run, planned after calibration",
@@ -255,7 +303,8 @@ def method(document: Document) -> tuple[str, ...]:
             f"told apart by the measurements, {order['agreeing']} of them in the predicted order."
         ]
     regret = (
-        f" Recommended minus best tried (regret): {document['judgement']['regret']:.3f} nats."
+        " Best distillation by plan minus best tried (regret): "
+        f"{document['judgement']['regret']:.3f} nats."
         if trial["neighbours_exist"]
         else ""
     )
@@ -266,17 +315,29 @@ def method(document: Document) -> tuple[str, ...]:
         f"{fit['rms_relative_error']:.2%} on them. Predictions are made before the tested runs, "
         "which share no run and no seed with the calibration.",
         *ordered,
+        _power(document["power"]),
         "Noise: "
         + ("unknown" if noise is None else f"{noise:.3f} nats")
         + " from seed to seed, pooled over all allocations (one that scatters more counts with its "
         f"own spread).{regret}",
         f"Corpus {trial['corpus']}: {units.format_count(trial['split_tokens'])} tokens in the "
-        f"smaller half; {trial['ladder_runs']} runs of {units.format_flops(trial['ladder_flops'])} "
+        f"smaller half; {units.format_flops(trial['tuning_flops'])} FLOPs to tune learning rates, "
+        f"{trial['ladder_runs']} runs of {units.format_flops(trial['ladder_flops'])} "
         f"FLOPs to calibrate, {trial['test_runs']} of {units.format_flops(trial['test_flops'])} to "
         "test.",
         f"Machine: {probe['device']}, {probe['workers']} worker(s), matrix products "
         f"{units.format_flops(probe['matmul'])} FLOP/s each; PyTorch counts "
         f"{min(ratio):.4f} to {max(ratio):.4f} of the FLOPs expected from the shapes.",
+    )
+
+
+def _power(power: Mapping[str, Any]) -> str:
+    needed = "more than 100" if power["needed"] is None else str(power["needed"])
+    return (
+        f"Power, computed before the tests: {power['seeds']} seed(s) resolve a difference of "
+        f"{power['resolvable']:.3f} nats between two arms in 8 of 10 trials (noise of "
+        f"{power['noise']:.3f} nats a run expected); the {power['expected']:+.3f} predicted at "
+        f"equal student tokens needs {needed}."
     )
 
 
@@ -287,7 +348,7 @@ def page(document: Document, picture: str) -> str:
     made = sheet(document)
     parts = [f"<p><strong>{escape(made.verdict)}</strong></p>"]
     for grid in made.grids:
-        parts += [f"<h2>{escape(grid.title)}</h2>", _table(grid.head, grid.rows)]
+        parts += [f"<h2>{escape(grid.title)}</h2>", _table(*without_bars(grid))]
     items = "".join(f"<li>{escape(note)}</li>" for note in made.notes)
     parts.append(f"<h2>What it means</h2><ul>{items}</ul>")
     parts += ["<h2>Every run</h2>", _table(RUN_HEAD, [run_cells(run) for run in document["runs"]])]
@@ -330,7 +391,7 @@ def supervised_csv(document: Document) -> str:
     rows = [
         (run["parameters"], run["tokens"], run["measured"], run["arm"], run["key"], run["seed"])
         for run in document["runs"]
-        if run["method"] != "distilled"
+        if run["method"] != "distilled" and run["phase"] != "tuning"
     ]
     return _csv(("parameters", "tokens", "cross_entropy", "group", "run", "seed"), rows)
 
@@ -341,7 +402,7 @@ def distillation_csv(document: Document) -> str:
         (run["parameters"], run["tokens"], run["teacher_cross_entropy"], run["measured"],
          run["arm"], run["key"], run["seed"])
         for run in document["runs"]
-        if run["method"] == "distilled"
+        if run["method"] == "distilled" and run["phase"] != "tuning"
     ]  # fmt: skip
     head = (
         "student_parameters", "student_tokens", "teacher_cross_entropy", "student_cross_entropy",

@@ -8,7 +8,7 @@ from typing import TypeGuard
 
 from planner import units
 from planner.reports.sheet import tidy as tidy
-from planner.results import Certificate, Flops, Model, Recipe
+from planner.results import AnyModel, Certificate, Flops, Recipe
 from planner.results import Warning as PlanWarning
 
 NOTHING = "–"
@@ -27,14 +27,14 @@ QUANTITY_WORDS = {
 }
 
 
-def teacher_name(teacher: Model) -> str:
+def teacher_name(teacher: AnyModel) -> str:
     """ "Teacher", and whether it is to be trained or exists already (under which name)."""
     if not teacher.existing:
         return "Teacher (to train)"
     return f"Teacher ({tidy(teacher.name)})" if teacher.name else "Teacher (existing)"
 
 
-def model_rows(models: Sequence[Model]) -> list[tuple[str, list[str]]]:
+def model_rows(models: Sequence[AnyModel]) -> list[tuple[str, list[str]]]:
     """Label and one cell per model. Shapes are left out where no model has one."""
     rows = [
         ("Parameters", [count(each.parameters) for each in models]),
@@ -67,7 +67,7 @@ def unknown_cost(flops: Flops) -> str:
     return "" if known else "Uncharged teacher cost: unknown without the teacher's size."
 
 
-def on_tokens(model: Model) -> str:
+def on_tokens(model: AnyModel) -> str:
     """``1.36B on 30B``: parameters on tokens, or what else is known of a teacher."""
     if model.parameters is None:
         return f"loss {units.format_loss(model.cross_entropy)}"
@@ -150,17 +150,17 @@ def signed(value: float | None) -> str:
     return NOTHING if value is None else f"{value:+.4f}".replace("-", "−")
 
 
-def _depth_and_width(model: Model) -> str:
+def _depth_and_width(model: AnyModel) -> str:
     shape = model.architecture
     return f"{shape.layers} × {shape.d_model}" if shape else NOTHING
 
 
-def _heads_and_ff(model: Model) -> str:
+def _heads_and_ff(model: AnyModel) -> str:
     shape = model.architecture
     return f"{shape.heads}, {shape.d_ff}" if shape else NOTHING
 
 
-def _buildable(model: Model) -> str:
+def _buildable(model: AnyModel) -> str:
     if model.architecture is None:
         return NOTHING
     size = units.format_count(model.architecture.parameters, 4)

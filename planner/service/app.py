@@ -30,7 +30,7 @@ from planner.service import catalogues, fitting
 from planner.service.jobs import Jobs, JobStatus
 from planner.service.limits import Settings
 from planner.service.metrics import CONTENT_TYPE, Metrics
-from planner.service.middleware import LOOPBACK, Record, Token
+from planner.service.middleware import LOOPBACK, Record, Remember, Token
 from planner.service.middleware import Body as BodyLimits
 from planner.service.problems import MEDIA_TYPE, Problem, RefusedError, of_error, refuse
 from planner.service.solvers import Solvers
@@ -127,6 +127,7 @@ def _add_middleware(app: FastAPI, service: Service, allowed_hosts: tuple[str, ..
     """The last one added is the outermost."""
     settings = service.settings
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=4)
+    app.add_middleware(Remember, most=settings.limits.remembered_bytes)
     app.add_middleware(BodyLimits, limits=settings.limits)
     if settings.token is not None:
         app.add_middleware(Token, token=settings.token)
@@ -219,10 +220,16 @@ def _add_fit(app: FastAPI, service: Service) -> None:
             options = fitting.read_options(request.query_params, stated)
         except INPUT_ERRORS as error:
             raise RefusedError(of_error(error)) from error
-        job = service.jobs.start("fit", await request.body(), options)
+        body = await request.body()
+        checked = await service.solvers.ask("check_fit", body, options, "wide")
+        if checked.status != 200:
+            return _response(checked)
+        job = service.jobs.start("fit", body, options)
         return _json(job.document(), 202, {"Location": f"/v1/jobs/{job.id}"})
 
-    content = {kind: {"schema": {"type": "string"}} for kind in fitting.UPLOADS if kind != JSON}
+    content: dict[str, Any] = {
+        kind: {"schema": {"type": "string"}} for kind in fitting.UPLOADS if kind != JSON
+    }
     content[JSON] = {
         "schema": {
             "type": "object",
@@ -324,16 +331,16 @@ def _add_errors(app: FastAPI) -> None:
             )
         return _problem(problem, dict(error.headers or {}))
 
-    async def invalid(_: Request, error: Exception) -> Response:
+    async def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        return _problem(_of_validation(error))
+        return _problem(_of_validation(error, request.url.path.removeprefix("/v1/")))
 
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(RefusedError, refused)
     app.add_exception_handler(HTTPException, unknown)
 
 
-def _of_validation(error: RequestValidationError) -> Problem:
+def _of_validation(error: RequestValidationError, name: str) -> Problem:
     """Every fault of a body or a query; the planner's own error speaks for itself."""
     faults = error.errors()
     for fault in faults:
@@ -349,6 +356,17 @@ def _of_validation(error: RequestValidationError) -> Problem:
         else f"{len(sentences)} problems: " + "; ".join(sentences)
     )
     return Problem(422, "problem", text, {"problems": sentences})
+
+
+def _fault(fault: Mapping[str, Any], known: list[str]) -> str:
+    """One fault as a sentence; a key that is misspelt with the nearest that is known."""
+    if fault["type"] == "unexpected_keyword_argument":
+        key = str(fault["loc"][-1])
+        near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+        hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}."
+        return f"Unknown key '{key}'{hint}"
+    text = sentence(fault)
+    return text[:1].upper() + text[1:]
 
 
 def _refusal_schema(text: str) -> dict[str, Any]:

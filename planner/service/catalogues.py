@@ -137,7 +137,7 @@ def add(app: FastAPI) -> None:
             summary=catalogue.summary,
             description=catalogue.description,
             response_model=dict[str, Any],
-            operation_id=catalogue.read.__name__,
+            operation_id=f"get_{catalogue.read.__name__}",
             tags=["catalogues"],
             openapi_extra={"parameters": named} if "{name}" in path else None,
         )

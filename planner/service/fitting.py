@@ -7,12 +7,15 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from planner.errors import PlannerError, ProblemError
+from planner.service.limits import Limits
 from planner.service.problems import refuse
 from planner.service.reading import shipped
 from planner.service.worker import Context, Reply
 
 if TYPE_CHECKING:
     from starlette.datastructures import QueryParams
+
+    from planner.fit.runs import Runs
 
 MOST_RESAMPLES = 4096
 JSON = "application/json"
@@ -37,27 +40,13 @@ def fit(body: bytes, options: Mapping[str, Any], context: Context) -> Reply:
     )  # fmt: skip
     from planner.fit import fit as estimate
     from planner.fit.analysis import analyse
-    from planner.fit.runs import parse_runs
     from planner.fit.write import document
 
     progress = context.progress
     progress(0.02, "reading the runs")
     form, protocol = FORMS[options["law"]], PROTOCOLS[options["protocol"]]
     distils = form.kind == "distillation"
-    name = "upload" + UPLOADS[options["media_type"]]
-    own, other = _joint(body) if options["media_type"] == JSON else (body, b"")
-    if own.count(b"\n") + other.count(b"\n") > context.limits.runs:
-        raise refuse(
-            422,
-            "document",
-            f"the upload has more than {context.limits.runs:,} lines; fit fewer runs.",
-        )
-    if other and not distils:
-        raise ProblemError("supervised_runs belong to law=distillation; leave them out.")
-    data = parse_runs(own, name, distils, options["allow_duplicates"])
-    beside = None
-    if other:
-        beside = parse_runs(other, "supervised.csv", False, options["allow_duplicates"])
+    data, beside = _read(body, options, context.limits)
     base = shipped(options["base"]) if distils else None
     progress(0.05, "fitting from every start")
     task = Task(
@@ -91,6 +80,32 @@ def fit(body: bytes, options: Mapping[str, Any], context: Context) -> Reply:
         "toml": text,
     }
     return Reply(200, JSON, json.dumps(dump(made), ensure_ascii=False, allow_nan=False).encode())
+
+
+def check(body: bytes, options: Mapping[str, Any], context: Context) -> Reply:
+    """Reads an upload as `fit` will, so that its faults are told before a job is accepted."""
+    data, beside = _read(body, options, context.limits)
+    counted = {"runs": len(data.rows), "supervised_runs": 0 if beside is None else len(beside.rows)}
+    return Reply(200, JSON, json.dumps(counted).encode())
+
+
+def _read(body: bytes, options: Mapping[str, Any], limits: Limits) -> tuple[Runs, Runs | None]:
+    """The runs of an upload, and the supervised ones of a joint fit."""
+    from planner.fit import FORMS
+    from planner.fit.runs import parse_runs
+
+    distils = FORMS[options["law"]].kind == "distillation"
+    name = "upload" + UPLOADS[options["media_type"]]
+    own, other = _joint(body) if options["media_type"] == JSON else (body, b"")
+    if own.count(b"\n") + other.count(b"\n") > limits.runs:
+        raise refuse(
+            422, "document", f"the upload has more than {limits.runs:,} lines; fit fewer runs."
+        )
+    if other and not distils:
+        raise ProblemError("supervised_runs belong to law=distillation; leave them out.")
+    twice = options["allow_duplicates"]
+    data = parse_runs(own, name, distils, twice)
+    return data, parse_runs(other, "supervised.csv", False, twice) if other else None
 
 
 def _joint(body: bytes) -> tuple[bytes, bytes]:

@@ -29,7 +29,7 @@ class Limits:
     jobs_waiting: int = 8
     jobs_kept: int = 64
     job_kept_seconds: float = 3600.0
-    gathered: int = 32
+    gathered: int = 16
     """Plans that one solver is asked for at once."""
     gather_seconds: float = 0.003
     """How long a plan waits for others to be solved with."""

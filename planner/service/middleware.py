@@ -11,6 +11,8 @@ import logging
 import re
 import secrets
 import time
+from collections import OrderedDict
+from typing import Any
 
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -188,6 +190,66 @@ class Body:
             return whole.pop() if whole else await receive()
 
         await self.app(scope, replay, send)
+
+
+class Remember:
+    """Gives the same answer to the same question, as long as it is among the last `most` bytes.
+
+    Answers are kept as they were sent, compressed too; only POST has them, and only with 200.
+    """
+
+    def __init__(self, app: ASGIApp, most: int) -> None:
+        self.app = app
+        self.most = most
+        self.size = 0
+        self._kept: OrderedDict[tuple[bytes, ...], tuple[list[Message], Any, int]] = OrderedDict()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer from memory, or pass on and remember."""
+        if scope["type"] != "http" or scope["method"] != "POST":
+            await self.app(scope, receive, send)
+            return
+        question = await receive()  # `Body` hands on the whole of it
+        key = (
+            scope["path"].encode(),
+            scope["query_string"],
+            *(_header(scope, name) for name in _DECIDING),
+            question["body"],
+        )
+        if (known := self._kept.get(key)) is not None:
+            self._kept.move_to_end(key)
+            messages, scope["route"], _ = known
+            for message in messages:
+                await send(message)
+            return
+        asked: list[Message] = [question]
+        messages = []
+
+        async def replay() -> Message:
+            return asked.pop() if asked else await receive()
+
+        async def noted_send(message: Message) -> None:
+            messages.append(message)
+            await send(message)
+
+        await self.app(scope, replay, noted_send)
+        if messages and messages[0].get("status") == 200:
+            self._keep(key, messages, scope.get("route"))
+
+    def _keep(self, key: tuple[bytes, ...], messages: list[Message], route: Any) -> None:
+        size = len(key[-1]) + sum(len(each.get("body", b"")) for each in messages) + OVERHEAD
+        if size > self.most or key in self._kept:
+            return
+        self._kept[key] = (messages, route, size)
+        self.size += size
+        while self.size > self.most:
+            self.size -= self._kept.popitem(last=False)[1][2]
+
+
+OVERHEAD = 2048
+"""Bytes that an answer takes beside its body and its question."""
+_DECIDING = (b"accept", b"accept-encoding", b"content-type")
+"""Headers that an answer depends on."""
 
 
 def _too_large(most: int) -> Problem:

@@ -1,4 +1,4 @@
-"""Solver processes: lanes of them, questions gathered into batches, answers remembered.
+"""Solver processes: lanes of them, questions gathered into batches.
 
 Every solver is one process (a `ProcessPoolExecutor` of one worker) that has solved once before it
 is asked. A question that overruns its time has its process killed and replaced, which is what makes
@@ -13,7 +13,7 @@ import logging
 import multiprocessing
 import os
 import signal
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -357,36 +357,6 @@ class Lane:
                 self._arrived.set()
 
 
-class Answers:
-    """The last answers by question, `most` bytes of them."""
-
-    def __init__(self, most: int) -> None:
-        self.most = most
-        self.size = 0
-        self._kept: OrderedDict[Any, Reply] = OrderedDict()
-
-    def get(self, key: Any) -> Reply | None:
-        """The answer to this very question, if it is still known."""
-        found = self._kept.get(key)
-        if found is not None:
-            self._kept.move_to_end(key)
-        return found
-
-    def keep(self, key: Any, reply: Reply) -> None:
-        """Remember an answer; refusals may be another the next time, and go."""
-        if reply.status != 200 or key in self._kept:
-            return
-        self._kept[key] = reply
-        self.size += _bytes(key, reply)
-        while self.size > self.most:
-            old, gone = self._kept.popitem(last=False)
-            self.size -= _bytes(old, gone)
-
-
-def _bytes(key: Any, reply: Reply) -> int:
-    return len(key[1]) + len(reply.body) + 512
-
-
 class Solvers:
     """All lanes of one server."""
 
@@ -399,7 +369,6 @@ class Solvers:
             "jobs": Lane("jobs", limits.jobs_running, limits.jobs_waiting, limits, niceness=5),
         }  # fmt: skip
         self.seconds = {"quick": limits.quick_seconds, "wide": limits.wide_seconds}
-        self.answers = Answers(limits.remembered_bytes)
 
     @property
     def ready(self) -> bool:
@@ -412,17 +381,12 @@ class Solvers:
         await asyncio.gather(self.lanes["quick"].warm(), self.lanes["wide"].warm())
 
     async def ask(self, task: str, body: bytes, options: Options, lane: str = "quick") -> Reply:
-        """The answer of `task` to a JSON body: from memory, or from a solver of that lane.
+        """The answer of `task` to a JSON body, from a solver of that lane.
 
         RefusedError where there is no room (503) or no time (504); a question that cannot be
         answered is a Reply of problem+json with its status.
         """
-        key = (task, body, tuple(sorted(options.items())))
-        if (known := self.answers.get(key)) is not None:
-            return known
-        reply = await self.lanes[lane].run(task, body, options, self.seconds[lane])
-        self.answers.keep(key, reply)
-        return reply
+        return await self.lanes[lane].run(task, body, options, self.seconds[lane])
 
     async def close(self) -> None:
         """End every process."""

@@ -76,5 +76,9 @@ def _reply(found: Answer, options: Options) -> Reply:
     return Reply(200, FORMATS[form].media_type, text.encode("utf-8", "replace"))
 
 
-TASKS: dict[str, Task] = {**{name: asking(name) for name in QUESTIONS}, "fit": fitting.fit}
+TASKS: dict[str, Task] = {
+    **{name: asking(name) for name in QUESTIONS},
+    "fit": fitting.fit,
+    "check_fit": fitting.check,
+}
 BATCHES: dict[str, Batch] = {"plan": plans}

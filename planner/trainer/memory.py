@@ -1,8 +1,8 @@
-"""What a run needs of a device's memory and of a disk, from shapes alone."""
+"""How many sequences a GPU can hold in one backward pass, where the user does not say."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
@@ -62,27 +62,3 @@ def microbatch(
     total = torch.cuda.get_device_properties(engine.device).total_memory
     fits = engine.least(int((USABLE * total - held) / each))
     return max((d for d in range(1, share + 1) if share % d == 0 and d <= fits), default=1)
-
-
-def bytes_per_token(
-    scheme: Literal["top-k", "sampled", "logits", "hidden"],
-    *,
-    vocabulary: int,
-    entries: int = 0,
-    width: int = 0,
-    context: int = 4_096,
-) -> float:
-    """Bytes on disk for the teacher's distribution after one token, by how it is stored.
-
-    "top-k" and "sampled" are what `logits` writes: for each of `entries` tokens an id of two bytes
-    (four for a vocabulary beyond 65,536) and a logarithm of two, and once a sequence its number.
-    "logits" are all of them and "hidden" the last hidden state of that `width`, in bfloat16; the
-    trainer writes neither. Headers of files (some hundred bytes a shard) are left out.
-    """
-    match scheme:
-        case "logits":
-            return 2.0 * vocabulary
-        case "hidden":
-            return 2.0 * width
-        case _:
-            return entries * (6.0 if vocabulary > 1 << 16 else 4.0) + 8 / context

@@ -16,7 +16,7 @@ EVEN = Shares(0.4, 0.4, 0.4)
 
 
 def test_a_lifetime_of_serving() -> None:
-    """Requests x tokens x months; decoding at a tenth of the utilisation takes ten times the time."""
+    """Requests x tokens x months; decoding at a tenth of the utilisation takes tenfold time."""
     served = Serving(requests=1e6, prompt=1000, completion=200, months=24)
     assert served.prefill_tokens == 2.4e10
     assert served.decode_tokens == pytest.approx(4.8e9)

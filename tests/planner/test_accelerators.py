@@ -91,6 +91,25 @@ def test_what_is_assumed_is_said() -> None:
     assert "assumed" not in str(parse_hardware("64xH100*14d@40%"))
 
 
+@pytest.mark.parametrize("device", ACCELERATORS, ids=lambda each: each.name)
+def test_every_device_can_be_written_in_a_budget(device: Accelerator) -> None:
+    """With and without x, by hours and by time, in any case: always the same device."""
+    for name in (device.name, device.name.lower(), device.name.replace(" ", "-"), *device.aliases):
+        for text in (f"8x{name}*1d", f"8 {name} * 1d", f"8 {name}-days", f"192 {name} hours"):
+            found = parse_hardware(text)
+            assert found is not None
+            assert found.accelerator is device
+            assert found.device_hours == 192
+
+
+def test_budgets_say_what_they_are() -> None:
+    """Device-hours and money do not pretend to be so many devices at once."""
+    assert str(parse_hardware("8xH100*2h@50%")) == ("8 x H100 SXM for 2 h at 50% of 989.4 TFLOP/s")
+    assert str(parse_hardware("$250k", H100_OFFER)) == (
+        "100,000 GPU-hours of H100 SXM at 40% of 989.4 TFLOP/s"
+    )
+
+
 H100_OFFER = Offer(named("H100"), Price(2.5), 0.4)
 
 
@@ -189,6 +208,16 @@ def test_money_time_and_flops_are_one_budget(
     offer = Offer(device, Price(price), percent / 100)
     assert parse_flops(f"{count * hours:.17f} GPU-hours", offer=offer) == pytest.approx(flops)
     assert parse_flops(f"${count * hours * price:.17f}", offer=offer) == pytest.approx(flops)
+
+
+@given(st.text(alphabet="0123456789xX*@%$€.,_- hHdkmGPUAa", max_size=60))
+def test_any_text_is_a_budget_or_a_sentence(text: str) -> None:
+    """Nothing but QuantityError escapes."""
+    try:
+        found = parse_hardware(text, H100_OFFER)
+    except QuantityError:
+        return
+    assert found is None or found.accelerator in ACCELERATORS
 
 
 TYPED = {  # read off third-party tables (TechPowerUp, Wikipedia's lists of chips), dense

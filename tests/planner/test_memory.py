@@ -12,8 +12,8 @@ from laws.architecture import Family
 from planner.accelerators import named
 from planner.errors import QuantityError
 from planner.memory import (
+    LogitFormat,
     Setting,
-    StoredLogits,
     all_parameters,
     decide_logits,
     inference_memory,
@@ -85,17 +85,16 @@ def test_what_no_number_of_devices_holds_gets_advice() -> None:
     ("kind", "entries", "vocabulary", "size"),
     [
         ("full", 0, 32_168, 128_672),  # the paper's 129 KB per token
-        ("top-k", 128, 32_168, 512),
-        ("top-k", 128, 128_256, 768),
-        ("sampled", 12, 32_168, 12 * 19 / 8),
-        ("sampled", 50, 128_256, 50 * 23 / 8),
+        ("top-k", 128, 32_168, 512 + 8 / 4096),
+        ("top-k", 128, 128_256, 768 + 8 / 4096),
+        ("sampled", 12, 32_168, 48 + 8 / 4096),
     ],
 )
 def test_bytes_per_token_of_stored_logits(
     kind: str, entries: int, vocabulary: int, size: float
 ) -> None:
-    """Float32 logits, the trainer's ids and half-precision values, packed samples."""
-    store = StoredLogits(kind, entries)  # type: ignore[arg-type]
+    """Float32 logits, or ids and half-precision values as the trainer writes them."""
+    store = LogitFormat(kind, entries)  # type: ignore[arg-type]
     assert store.bytes_per_token(vocabulary) == size
     assert store.bytes(1e9, vocabulary) == 1e9 * size
     assert store.stream(1e6, vocabulary) == 1e6 * size
@@ -103,15 +102,15 @@ def test_bytes_per_token_of_stored_logits(
 
 def test_the_papers_petabytes() -> None:
     """Full logits over 2T tokens take about 260 PB."""
-    assert StoredLogits("full").bytes(2e12, 32_168) == pytest.approx(260e15, rel=0.02)
+    assert LogitFormat("full").bytes(2e12, 32_168) == pytest.approx(260e15, rel=0.02)
 
 
 def test_impossible_stores_are_refused() -> None:
     """No entries, or more than the vocabulary."""
     with pytest.raises(QuantityError, match="at least one entry"):
-        StoredLogits("sampled")
+        LogitFormat("sampled")
     with pytest.raises(QuantityError, match="vocabulary of 100"):
-        StoredLogits("top-k", 101).bytes_per_token(100)
+        LogitFormat("top-k", 101).bytes_per_token(100)
 
 
 @given(

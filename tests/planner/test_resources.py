@@ -21,6 +21,7 @@ from planner.resources import (
     implied_utilisation,
     of_terms,
     of_work,
+    on_policy,
 )
 
 H100 = named("H100")
@@ -104,6 +105,15 @@ def test_what_is_not_given_is_not_invented() -> None:
     assert powered.total.co2_kg == 0.0
 
 
+def test_fp8_counts_against_its_own_peak() -> None:
+    """Half the hours at the same utilisation, and only where the device has it."""
+    terms = {"student_training": 1e20}
+    half = of_terms(terms, Cluster(H100, precision="fp8")).total.gpu_hours
+    assert half == pytest.approx(of_terms(terms, Cluster(H100)).total.gpu_hours / 2, rel=1e-3)
+    with pytest.raises(QuantityError, match="A100 80GB has no FP8"):
+        Cluster(named("A100"), precision="fp8")
+
+
 def test_terms_without_flops_are_no_phase() -> None:
     """A supervised plan has one phase; serving counts as decode where it is not split."""
     flops = {"student_training": 1e20, "teacher_inference": 0.0, "serving": 1e19}
@@ -111,6 +121,18 @@ def test_terms_without_flops_are_no_phase() -> None:
     assert [each.name for each in found.phases] == ["student training", "serving: decode"]
     assert found.phases[1].gpu_hours == pytest.approx(1e19 / (H100.bf16_flops * 0.05) / 3600)
     assert of_work([], Cluster(H100, price=Price(1))).total.cost is None
+
+
+def test_on_policy_distillation_is_costed_in_its_phases() -> None:
+    """Per completion token 2 N_S to decode, 2 N_T to score, 6 N_S to learn; decoding is slowest."""
+    work = on_policy(2e9, 14e9, 1e9)
+    assert [(kind, flops) for _, kind, flops in work] == [
+        ("decode", 2e18), ("teacher_inference", 14e18), ("training", 6e18),
+    ]  # fmt: skip
+    hours = {each.name: each.gpu_hours for each in of_work(work, Cluster(H100)).phases}
+    assert hours["on-policy: student's completions"] > 0.99 * hours["on-policy: teacher's scores"]
+    prompted = on_policy(2e9, 14e9, 1e9, prompt_tokens=1e9)
+    assert sum(flops for *_, flops in prompted) == 2e18 + 2e18 + 28e18 + 12e18
 
 
 def test_the_document_has_the_promised_keys() -> None:

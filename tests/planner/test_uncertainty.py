@@ -239,5 +239,5 @@ def test_a_set_whose_fit_did_not_converge_warns() -> None:
 
 def test_robust_plans_are_not_rounded_and_say_so() -> None:
     """A size that cannot be built is not printed under --round-to-architecture."""
-    with pytest.raises(PlannerError, match="leave out --round-to-architecture"):
+    with pytest.raises(PlannerError, match="leave out round_to_architecture"):
         solve(problem(round_to_architecture=True), robust="expected")

@@ -15,12 +15,12 @@ import pytest
 import tomli
 import tomli_w
 from click.testing import CliRunner
+from planner.reports.read import check_recipe
 
 from planner import Problem, load_coefficients, optimum, solve, verify_bound
 from planner import verify as verifying
 from planner.cli import plan, planner
 from planner.errors import InfeasibleError, PlannerError
-from planner.reports.read import check_recipe
 from planner.reports.toml import without_none
 from planner.verify import Check, verify
 from planner.verify_bound import second_bound

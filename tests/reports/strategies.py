@@ -16,6 +16,7 @@ from planner.results import (
     Certificate,
     Coefficients,
     Considered,
+    ExistingTeacher,
     Flops,
     InDomain,
     Model,
@@ -50,13 +51,12 @@ students = st.builds(
     floats_of_numpy(losses),
     st.none() | architectures,
 )
-teachers = st.builds(
-    Model,
+teachers = students | st.builds(
+    ExistingTeacher,
     st.none() | counts,
     st.none() | counts,
     losses,
     st.none() | architectures,
-    existing=st.booleans(),
     name=texts,
 )
 costs = st.floats(0.0, 1e30)

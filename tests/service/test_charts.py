@@ -25,6 +25,7 @@ def _legend(page: Any, name: str) -> list[list[str]]:
 
 def _drawn(page: Any) -> Any:
     page.wait_for_selector("#split-chart .legend li")
+    page.wait_for_selector("#map-chart .legend li")
     page.wait_for_timeout(400)  # charts are drawn once more when the curves arrive
     return page
 

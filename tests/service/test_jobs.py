@@ -8,10 +8,10 @@ from typing import Any
 
 import httpx
 import pytest
+from planner.service.endpoints import EXAMPLE_RUNS
 
 from planner.client import Client
 from planner.errors import DocumentError
-from planner.service.endpoints import EXAMPLE_RUNS
 from tests.service.conftest import Server, limited, serving
 
 CSV = {"Content-Type": "text/csv"}
@@ -97,16 +97,14 @@ def test_a_joint_fit_and_wishes_are_the_librarys(server: Server) -> None:
     assert found["coefficients"]["supervised"]["E"] == pytest.approx(here.values["supervised.E"])
 
 
-def test_bad_runs_fail_with_every_fault(server: Server) -> None:
-    """The job fails, its result is a 422 that lists the faults by row, the client raises them."""
+def test_bad_runs_are_refused_with_every_fault(server: Server) -> None:
+    """No job is accepted: a 422 at once that lists the faults by row, the client raises them."""
     bad = EXAMPLE_RUNS.replace("1e+08,2e+09", "many,2e+09").replace("3e+09,2e+11", "3e+09,-1")
 
-    job = _finished(server, _upload(server, bad, law="hoffmann", resamples=0).json())
-    result = server.get(job["result"])
+    answer = _upload(server, bad, law="hoffmann", resamples=0)
 
-    assert job["state"] == "failed"
-    assert result.status_code == 422
-    assert len(result.json()["problems"]) == 2
+    assert answer.status_code == 422
+    assert len(answer.json()["problems"]) == 2
     with pytest.raises(DocumentError, match="problem"):
         Client(server.url).fit(bad, law="hoffmann", resamples=0)
 
@@ -118,8 +116,8 @@ def test_options_are_judged_before_the_job(server: Server) -> None:
                   {"bound": "E=a:b"}, {"fix": ["E=1", "E=2"]}):  # fmt: skip
         assert _upload(server, EXAMPLE_RUNS, **query).status_code == 422
     too_long = "a,b\n" + "1,2\n" * 30_000
-    job = _finished(server, _upload(server, too_long, law="hoffmann").json())
-    assert "more than 20,000 lines" in server.get(job["result"]).json()["detail"]
+    answer = _upload(server, too_long, law="hoffmann")
+    assert "more than 20,000 lines" in answer.json()["detail"]
     assert _upload(server, " " * 5_000_000).status_code == 413
 
 

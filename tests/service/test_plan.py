@@ -8,11 +8,11 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from planner.reports.read import check_recipe
 
 from coefficients import load
 from planner import Problem, solve, units
 from planner.errors import INPUT_ERRORS
+from planner.questions.plan.answer import Plan
 from planner.reports import FORMATS
 from tests.examples import examples
 from tests.service.conftest import Server
@@ -40,18 +40,20 @@ def test_the_document_is_the_command_lines_to_the_byte(
 
         assert answer.status_code == 200
         assert answer.headers["content-type"].partition(";")[0] == form.media_type
-        assert answer.content.decode() == form.render(plan)
+        assert answer.content.decode() == plan.render(name)
 
 
-def test_the_accept_header_chooses_a_format(server: Server) -> None:
-    """TOML by its media type; JSON for a browser's or curl's anything."""
+def test_the_query_chooses_a_format(server: Server) -> None:
+    """JSON unless another is asked for; a misspelt or repeated parameter is refused."""
     question = {"budget": "1e21", "student": "1B"}
 
-    toml = server.post("/v1/plan", question, headers={"Accept": "application/toml"})
-    anything = server.post("/v1/plan", question, headers={"Accept": "*/*"})
+    toml = server.post("/v1/plan?format=toml", question)
+    plain = server.post("/v1/plan", question)
 
-    assert toml.text.startswith("# Distillation recipe")
-    assert check_recipe(anything.json())["kind"] == "plan"
+    assert toml.headers["content-type"].startswith("application/toml")
+    assert Plan.from_document(plain.json()).kind == "plan"
+    assert "did you mean format" in server.post("/v1/plan?fromat=toml", question).json()["detail"]
+    assert server.post("/v1/plan?format=toml&format=json", question).status_code == 422
 
 
 MISTAKES: list[dict[str, object]] = [

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from planner.service.endpoints import ENDPOINTS
 
 from planner import InfeasibleError, Problem, solve
 from planner.client import BusyError, Client, ServiceError
 from planner.errors import INPUT_ERRORS
-from planner.service.endpoints import ENDPOINTS
 from tests.service.conftest import ROOT, Server, limited, serving
 
 PLAN = {"budget": "1e21", "student": "1B"}

@@ -14,12 +14,12 @@ import pytest
 import torch
 
 from planner.errors import PlannerError
+from planner.memory import LogitFormat
 from planner.trainer.data import Dataset, Sampler
 from planner.trainer.engine import Engine, Machine
 from planner.trainer.files import StorageError
 from planner.trainer.logits import StoredLogits, key_of, sample_of, top_of, write_logits
 from planner.trainer.loss import Full, Objective, Sparse
-from planner.trainer.memory import bytes_per_token
 from planner.trainer.record import read_log
 from planner.trainer.teachers import Teacher, load_teacher
 from planner.trainer.train import train
@@ -263,7 +263,7 @@ def test_only_what_a_run_needs_is_stored(
     values, _ = top_of(teacher.signal(tokens), 3 * CONTEXT, TOP_K)
     np.testing.assert_allclose(logprobs, values.numpy(), rtol=1e-3, atol=1e-3)
     size = sum(path.stat().st_size for path in tmp_path.rglob("*.npy"))
-    predicted = bytes_per_token("top-k", vocabulary=VOCABULARY, entries=TOP_K, context=CONTEXT)
+    predicted = LogitFormat("top-k", TOP_K, CONTEXT).bytes_per_token(VOCABULARY)
     assert size / len(together) / CONTEXT == pytest.approx(predicted, rel=0.02)
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from planner.memory import Setting, StoredLogits, training_memory
+from planner.memory import LogitFormat, Setting, training_memory
 from planner.trainer.data import Dataset
 from planner.trainer.engine import Engine
 from planner.trainer.logits import write_logits
@@ -91,5 +91,5 @@ def test_planned_file_sizes_are_those_of_a_store(
     store = write_logits(tmp_path / "store", teacher, dataset, split, 32, 16, engine)
     written = sum(path.stat().st_size for path in store.directory.rglob("*") if path.is_file())
     tokens = store.key.windows * store.key.context
-    planned = StoredLogits("top-k", 16).bytes(tokens, dataset.vocabulary)
+    planned = LogitFormat("top-k", 16, 32).bytes(tokens, dataset.vocabulary)
     assert planned == pytest.approx(written, rel=0.02)

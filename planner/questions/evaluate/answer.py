@@ -168,7 +168,6 @@ def evaluate_plan(plan: Plan, coefficients: CoefficientSet | None = None) -> Eva
         loss=given.cross_entropy if given.existing else None,
         name=given.name,
     )
-    assert student.parameters is not None and student.tokens is not None
     problem = replace(
         plan.problem,
         student=student.parameters,
@@ -224,7 +223,6 @@ def _recipe(
 def _moves(asked: Problem, recipe: Recipe, coefficients: CoefficientSet) -> tuple[Move, ...]:
     """Every variable moved alone to its best value, the student's tokens balancing the cost."""
     student, teacher = recipe.student, recipe.teacher
-    assert student.parameters is not None and student.tokens is not None
     assert teacher.parameters is not None and teacher.tokens is not None
     size, tokens = (teacher.parameters,) * 2, (teacher.tokens,) * 2
     bounds = asked.bounds

@@ -34,7 +34,6 @@ class Setting:
     @property
     def student(self) -> float:
         """The student's parameters."""
-        assert self.recipe.student.parameters is not None
         return self.recipe.student.parameters
 
     def forward(self, parameters: float) -> float:

@@ -32,7 +32,7 @@ LOOSE = 1e-5  # nats: the tolerance of points on a curve
 
 
 @dataclass(frozen=True)
-class Curve:
+class LossCurve:
     """Student loss along `x`, arrays of one length; inf where nothing is feasible."""
 
     x: Annotated[Array, Values()]
@@ -93,9 +93,9 @@ class Explanation(Answer):
     marginals: tuple[Marginal, ...]
     limits: tuple[Limit, ...]
     parts: tuple[Part, ...]
-    gap: Curve
-    along_teacher: Curve
-    along_share: Curve
+    gap: LossCurve
+    along_teacher: LossCurve
+    along_share: LossCurve
 
     @derived
     def limit(self) -> Limit:
@@ -117,7 +117,6 @@ def explain(problem: Problem, coefficients: CoefficientSet | None = None) -> Exp
     law = require_distillation(chosen)
     plan = solve(problem, chosen)
     student = plan.recipe.student
-    assert student.parameters is not None and student.tokens is not None
     size, tokens = student.parameters, student.tokens
     best_teacher = float(law.best_teacher_loss(size, tokens))
     batch = _batch(plan, chosen)
@@ -149,15 +148,13 @@ def _batch(plan: Plan, coefficients: CoefficientSet) -> Batch:
         problem = replace(problem, teachers=(same[0],))
     size = plan.recipe.student.parameters
     low, high = problem.bounds.student_size
-    assert size is not None
     bounds = replace(problem.bounds, student_size=(min(low, size), max(high, size)))
     batch, _ = to_batches([replace(problem, student=size, bounds=bounds)], coefficients)
     return batch
 
 
-def _gap_curve(plan: Plan, best_teacher: float, coefficients: CoefficientSet) -> Curve:
+def _gap_curve(plan: Plan, best_teacher: float, coefficients: CoefficientSet) -> LossCurve:
     student, teacher = plan.recipe.student, plan.recipe.teacher
-    assert student.parameters is not None and student.tokens is not None
     alone = float(coefficients.supervised.loss(student.parameters, student.tokens))
     floor = float(coefficients.supervised.E)
     low = floor + 0.35 * (min(best_teacher, teacher.cross_entropy) - floor)
@@ -166,15 +163,14 @@ def _gap_curve(plan: Plan, best_teacher: float, coefficients: CoefficientSet) ->
     law = require_distillation(coefficients)
     loss = np.asarray(law.loss(student.parameters, student.tokens, t))
     quantities = coefficients.quantities(student.parameters, student.tokens, t)
-    return Curve(t, loss, coefficients.domain.covers(quantities))
+    return LossCurve(t, loss, coefficients.domain.covers(quantities))
 
 
 def _along_budget(
     plan: Plan, batch: Batch, coefficients: CoefficientSet
-) -> tuple[Curve, Curve, float]:
+) -> tuple[LossCurve, LossCurve, float]:
     """The two curves at the plan's budget, in one call of the solver."""
     student, teacher = plan.recipe.student, plan.recipe.teacher
-    assert student.parameters is not None and student.tokens is not None
     per_token = float(Cost.of(coefficients.flops, student.parameters).per_token)
     budget = plan.problem.budget
     share = per_token * student.tokens / budget
@@ -194,8 +190,8 @@ def _along_budget(
     within = found.inside(coefficients)
     cut = shares.size
     return (
-        Curve(t, found.cross_entropy[cut:], within[cut:]),
-        Curve(shares, found.cross_entropy[:cut], within[:cut]),
+        LossCurve(t, found.cross_entropy[cut:], within[cut:]),
+        LossCurve(shares, found.cross_entropy[:cut], within[:cut]),
         share,
     )
 
@@ -205,7 +201,6 @@ def _marginals(plan: Plan, batch: Batch, coefficients: CoefficientSet) -> tuple[
     law = require_distillation(coefficients)
     supervised = coefficients.supervised
     student, teacher, problem = plan.recipe.student, plan.recipe.teacher, plan.problem
-    assert student.parameters is not None and student.tokens is not None
     size, tokens = student.parameters, student.tokens
     more = Batch.broadcast(**{**vars(batch), "budget": problem.budget * np.array([1.0, MORE])})
     both: Many = solve_batch(more, problem.tolerance)
@@ -250,7 +245,6 @@ def _limits(plan: Plan, best_teacher: float, coefficients: CoefficientSet) -> tu
     """The gain if one thing had no limit while the others stayed as planned."""
     law = require_distillation(coefficients)
     student, t = plan.recipe.student, plan.recipe.teacher.cross_entropy
-    assert student.parameters is not None and student.tokens is not None
     size, tokens = student.parameters, student.tokens
     here = float(law.loss(size, tokens, t))
     unlimited = {

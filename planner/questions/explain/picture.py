@@ -8,7 +8,7 @@ import numpy as np
 
 from planner import units
 from planner.plots import style
-from planner.questions.explain.answer import Curve, Explanation
+from planner.questions.explain.answer import Explanation, LossCurve
 from planner.questions.explain.sheet import verdict
 from planner.questions.plan.sheet import title
 
@@ -115,7 +115,7 @@ def _split(axes: Any, found: Explanation) -> None:
     )  # fmt: skip
 
 
-def _domain(axes: Any, curve: Curve, left: bool = False) -> None:
+def _domain(axes: Any, curve: LossCurve, left: bool = False) -> None:
     """Where the law was measured, named at an upper corner of the field."""
     style.shade_where(axes, curve.x, curve.inside, "")
     inside = np.flatnonzero(curve.inside)
@@ -127,7 +127,7 @@ def _domain(axes: Any, curve: Curve, left: bool = False) -> None:
         )  # fmt: skip
 
 
-def _line(axes: Any, curve: Curve, colour: str, width: float) -> None:
+def _line(axes: Any, curve: LossCurve, colour: str, width: float) -> None:
     known = np.isfinite(curve.loss)
     axes.plot(curve.x[known], curve.loss[known], color=colour, lw=width, zorder=3)
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from planner import units
-from planner.questions.explain.answer import MORE, Curve, Explanation
+from planner.questions.explain.answer import MORE, Explanation, LossCurve
 from planner.questions.plan.sheet import title
 from planner.reports import words
 from planner.reports.sheet import Grid, Sheet, sparkline
@@ -110,7 +110,7 @@ def _curves(found: Explanation) -> Grid:
     return Grid("Around the plan", head, tuple(rows), left=(2,))
 
 
-def _curve_cells(curve: Curve, show: Any) -> tuple[str, str, str, str]:
+def _curve_cells(curve: LossCurve, show: Any) -> tuple[str, str, str, str]:
     known = np.isfinite(curve.loss)
     if not np.any(known):
         return (words.NOTHING, "", words.NOTHING, words.NOTHING)
@@ -136,7 +136,7 @@ def _notes(found: Explanation) -> tuple[str, ...]:
     )
 
 
-def _named(found: Explanation) -> tuple[tuple[str, Curve], ...]:
+def _named(found: Explanation) -> tuple[tuple[str, LossCurve], ...]:
     return (
         ("teacher_cross_entropy_at_fixed_tokens", found.gap),
         ("teacher_cross_entropy_at_fixed_budget", found.along_teacher),

@@ -48,7 +48,8 @@ class ExploreQuestion(
     written: str = field(default="", init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "written", self.budget if isinstance(self.budget, str) else "")
+        budget: Any = self.budget
+        object.__setattr__(self, "written", budget if isinstance(budget, str) else "")
         super().__post_init__()
         unknown = [part for part in self.parts if part not in PARTS]
         if unknown:

@@ -27,7 +27,7 @@ from planner.questions.family.search import minimise
 from planner.questions.family.smallest_budget import cheapest
 from planner.questions.family.supervised import split_directly
 from planner.recipe import cost_of, flops_of, snap
-from planner.results import Coefficients, Flops, Model, Recipe, Warning
+from planner.results import AnyModel, Coefficients, Flops, Model, Recipe, Warning
 
 TARGET_TOLERANCE = 1e-4
 """Relative gap of the smallest budget that reaches all targets."""
@@ -55,7 +55,7 @@ class FamilyPlan(Answer):
     problem: Problem
     cached: bool
     students: tuple[Student, ...]
-    teacher: Model
+    teacher: AnyModel
     flops: Flops
     by_targets: bool
     objective: float
@@ -268,7 +268,7 @@ def _assemble(
 
 
 def _warnings(
-    students: Sequence[Student], teacher: Model, flops: Flops, chosen: CoefficientSet
+    students: Sequence[Student], teacher: AnyModel, flops: Flops, chosen: CoefficientSet
 ) -> tuple[Warning, ...]:
     """The domain's warnings of every student, the teacher's own only once."""
     found: dict[str, Warning] = {}

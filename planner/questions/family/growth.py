@@ -15,7 +15,7 @@ from planner.problem import Problem
 from planner.questions.family.members import Member, check, fleet_of, planned_teacher
 from planner.questions.family.search import minimise
 from planner.questions.family.supervised import split_directly
-from planner.results import Model
+from planner.results import AnyModel, Model
 
 TABLE_TOLERANCE = 1e-5
 """Largest gap in nats in the table over numbers of students: many plans are solved at once."""
@@ -140,11 +140,11 @@ def _counts(
     direct = split_directly(f)
     rows = []
     for i, k in enumerate(numbers):
-        teacher = Model(None, None, math.nan)
+        teacher: AnyModel = Model(math.nan, math.nan, math.nan)
         if np.isfinite(found.loss[i]):
             teacher = planned_teacher(problem, float(found.n[i]), float(found.d[i]), chosen)
-        students = float(np.sum(3.0 * chosen.flops.per_token(np.exp(f.u)) * copies[i]
-                                * np.where(copies[i] > 0, np.exp(found.s[i]), 0.0)))  # fmt: skip
+        tokens = copies[i] * np.where(copies[i] > 0, np.exp(found.s[i]), 0.0)
+        students = float(np.sum(chosen.flops.training(np.exp(f.u), tokens)))
         rows.append(
             Count(
                 students=k,

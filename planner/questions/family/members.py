@@ -16,7 +16,7 @@ from planner.optimise.batch import Array
 from planner.problem import Problem, Teacher
 from planner.questions.family.fleet import Fleet
 from planner.recipe import existing_teacher, snap
-from planner.results import Model
+from planner.results import AnyModel, Model
 from planner.rows import to_batches
 
 MOST_STUDENTS = 64
@@ -106,7 +106,7 @@ def check(problem: Problem, members: Sequence[Member]) -> None:
             )
 
 
-def planned_teacher(problem: Problem, n: float, d: float, chosen: CoefficientSet) -> Model:
+def planned_teacher(problem: Problem, n: float, d: float, chosen: CoefficientSet) -> AnyModel:
     """The existing teacher of the problem, or the planned one of these logarithms."""
     if problem.teachers:
         named: Teacher = problem.teachers[0]

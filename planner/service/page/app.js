@@ -16,6 +16,7 @@ import { empty, fromFragment, toBody, toCommand, toFragment } from "./state.js";
 import { listenToken } from "./token.js";
 
 const GESTURE = 900; // ms of quiet after which a change is a step of its own for Back
+const SETTLED = 150; // ms of quiet before the link is written
 const REST = 30; // ms between two starts of a question: 33 a second are more than an eye follows
 const COARSE = 19; // budgets on the curves while the hand moves
 
@@ -32,7 +33,8 @@ const store = {
 };
 let view = null; // the plan that is shown
 let curves = null;
-let lastChange = 0;
+let lastChange = -Infinity;
+let writing = 0;
 
 // ---------------------------------------------------------------- asking
 
@@ -45,13 +47,14 @@ function ask() {
   plans.ask(toBody(store.state));
 }
 
-// Back undoes a gesture: only what moves on within one replaces the entry.
+// Back undoes a gesture: its first change makes an entry, which is brought up to date as the hand
+// rests (browsers allow few changes of the address a second).
 function remember() {
   const now = performance.now();
-  const fragment = toFragment(store.state);
-  if (fragment === location.hash) return;
-  if (now - lastChange > GESTURE) history.pushState(null, "", fragment);
-  else history.replaceState(null, "", fragment);
+  clearTimeout(writing);
+  const fresh = now - lastChange > GESTURE && toFragment(store.state) !== location.hash;
+  if (fresh) history.pushState(null, "", toFragment(store.state));
+  else writing = setTimeout(() => history.replaceState(null, "", toFragment(store.state)), SETTLED);
   lastChange = now;
 }
 
@@ -152,6 +155,8 @@ function listenPage() {
     ask();
   });
   window.addEventListener("popstate", () => {
+    clearTimeout(writing);
+    lastChange = -Infinity;
     store.state = fromFragment(location.hash);
     fill(store, true); // the rows still hold the teachers of the question before
     plans.ask(toBody(store.state));

@@ -32,7 +32,7 @@ export function readPlan({ plan, display }) {
   return {
     title: display.title,
     method: verdict.method,
-    headline: headline(verdict, reasons),
+    headline: headline(verdict, recommended === "distil" ? student.measured : alone.measured),
     text: display.verdict,
     reasons,
     proven: plan.certificate.proven,
@@ -84,11 +84,10 @@ function extrapolation({ value, range }) {
   return Math.max(range[0] / value, value / range[1]);
 }
 
-function headline(verdict, reasons) {
+function headline(verdict, measured) {
   if (verdict.headline) return verdict.headline;
   const word = WORDS[verdict.method] ?? verdict.method;
-  const outside = reasons.find(([code]) => code === "outside-domain" || code === "unknown-domain");
-  return outside && verdict.method === "distil" ? `${word}, by extrapolation` : word;
+  return measured || verdict.method === "undecided" ? word : `${word}, by extrapolation`;
 }
 
 const model = ({ parameters, tokens }) => `${format.count(parameters)} on ${format.count(tokens)} tokens`;

@@ -2,7 +2,7 @@
 
 import { post } from "./api.js";
 import { $, save, say } from "./dom.js";
-import { toBody } from "./state.js";
+import { toBody, toFragment } from "./state.js";
 
 // `current` gives the question as it stands; `refused` shows why there is no file.
 export function listenDownloads(current, refused) {
@@ -29,6 +29,6 @@ export function listenDownloads(current, refused) {
     say(button.textContent);
     setTimeout(() => { button.textContent = before; }, 1600);
   });
-  copy($("copy-link"), () => location.href);
+  copy($("copy-link"), () => new URL(toFragment(current()), location.href).href);
   copy($("copy-command"), () => $("command").textContent);
 }

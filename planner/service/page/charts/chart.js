@@ -24,8 +24,15 @@ export class Chart {
     }
     this.table = make("div", "table scroll", figure);
     this.table.hidden = true;
+    this.seen = false;
+    this.late = null; // what the plot lacks: "draw" or only "update"
     this.host.addEventListener("keydown", (event) => this.key(event));
     new ResizeObserver(() => this.resize()).observe(this.host);
+    // Nothing is painted that nobody sees: a chart off the screen catches up when it comes into view.
+    new IntersectionObserver(([entry]) => {
+      this.seen = entry.isIntersecting;
+      if (this.seen) this.catchUp();
+    }).observe(this.host);
   }
 
   width() {
@@ -45,14 +52,9 @@ export class Chart {
   draw(data, context) {
     this.data = data;
     this.context = context;
-    const { options, columns } = this.build();
-    this.plot?.destroy();
-    this.plot = new uPlot(
-      { width: this.width(), height: this.height(), legend: { show: false }, ...options },
-      columns, this.host,
-    );
-    this.host.setAttribute("aria-label", `${this.summary()} Arrow keys read values.`);
-    this.showLegend(null);
+    this.late = "draw";
+    if (this.seen || !this.plot) this.catchUp();
+    this.tell();
     if (!this.table.hidden) this.fillTable();
   }
 
@@ -60,14 +62,36 @@ export class Chart {
   update(context) {
     if (!this.plot) return;
     this.context = context;
-    this.plot.redraw(false);
+    this.late ??= "update";
+    if (this.seen) this.catchUp();
+    this.tell();
+  }
+
+  catchUp() {
+    if (this.late === "draw") this.paint();
+    else if (this.late === "update") this.plot.redraw(false);
+    this.late = null;
+  }
+
+  paint() {
+    const { options, columns } = this.build();
+    this.plot?.destroy();
+    this.plot = new uPlot(
+      { width: this.width(), height: this.height(), legend: { show: false }, ...options },
+      columns, this.host,
+    );
+  }
+
+  tell() {
     this.host.setAttribute("aria-label", `${this.summary()} Arrow keys read values.`);
     this.showLegend(null);
   }
 
   // The same in other colours.
   redraw() {
-    if (this.plot) this.draw(this.data, this.context);
+    if (!this.plot) return;
+    this.late = "draw";
+    this.catchUp();
   }
 
   key(event) {

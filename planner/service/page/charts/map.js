@@ -133,8 +133,8 @@ export class MapChart extends Chart {
   }
 
   // A click or a drag moves "you": the page is told the budget and the student.
-  draw(data, context) {
-    super.draw(data, context);
+  paint() {
+    super.paint();
     const { over } = this.plot;
     const pick = (event) => {
       const { left, top, width, height } = over.getBoundingClientRect();

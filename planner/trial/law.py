@@ -20,6 +20,7 @@ from coefficients import CoefficientSet
 from coefficients.model import Source
 from laws import DistillationLaw, ForwardFlops, SupervisedLaw
 from laws.architecture import Family
+from planner.trial.design import Arm, Design
 
 Array = NDArray[np.float64]
 
@@ -80,9 +81,17 @@ class Calibration:
             self.draws.loss(parameters, tokens, drawn),
         )
 
-    def noise(self) -> Array:
+    def arm(self, design: Design, arm: Arm) -> tuple[float, Array]:
+        """The same for an allocation, its teacher predicted as well."""
+        size, tokens = design.parameters(arm.layers), float(arm.tokens)
+        if arm.teacher_layers is None or arm.teacher_tokens is None:
+            return self.supervised(size, tokens)
+        teacher = (design.parameters(arm.teacher_layers), float(arm.teacher_tokens))
+        return self.distilled(size, tokens, teacher)
+
+    def noise(self, seed: int = 1) -> Array:
         """Draws of the factor by which one run deviates from the law."""
-        return np.asarray(np.exp(self.error * np.random.default_rng(1).standard_normal(DRAWS)))
+        return np.asarray(np.exp(self.error * np.random.default_rng(seed).standard_normal(DRAWS)))
 
 
 def calibrate(rows: Sequence[Row], base: CoefficientSet) -> Calibration:
@@ -90,7 +99,7 @@ def calibrate(rows: Sequence[Row], base: CoefficientSet) -> Calibration:
     from scipy import optimize
 
     law = base.distillation
-    assert law is not None
+    assert isinstance(law, DistillationLaw)
     frame = _Frame(rows, law, base.supervised)
     result = optimize.least_squares(frame.residuals, np.zeros(frame.size), x_scale="jac")
     mode = np.asarray(result.x)

@@ -9,7 +9,7 @@ import pytest
 
 from coefficients import CoefficientSet, load
 from laws import DistillationLaw, SupervisedLaw
-from planner.validate.calibrate import BELIEVED, DRAWS, Row, calibrate
+from planner.trial.law import BELIEVED, DRAWS, Row, calibrate
 
 SIZES = (13_472.0, 100_800.0, 332_640.0)
 

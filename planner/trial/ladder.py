@@ -1,18 +1,21 @@
-"""The design of a trial: its sizes, and the ladder of small runs that calibrates the laws.
+"""A trial's sizes, stand-ins for existing teachers, and the ladder that calibrates the laws.
 
-The ladder's runs and the tested ones share no run and no seed.
+The ladder's runs and the tested ones share no run and no seed. A teacher of the recipe's size
+cannot teach a student of the trial's: the trial trains a stand-in, as many times larger than its
+student, on as many tokens per parameter, as far as text and FLOPs reach.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 from coefficients import CoefficientSet
 from planner import units
 from planner.errors import InfeasibleError
-from planner.validate.design import Design, Run
-from planner.validate.given import Question, given
-from planner.validate.scale import Scale, Tier
+from planner.problem import Problem, Teacher
+from planner.trial.design import TEACHER_SEEDS, Design, Run, Scale, StandIn, Tier
 
 LEAST_STEPS = 3
 """Updates of the shortest run; an allowance that cannot pay for them is refused."""
@@ -26,10 +29,15 @@ instead. The laws were measured from 17 on."""
 _SUPERVISED = ((0, 0.25), (0, 0.60), (1, 0.60))
 _TEACHERS = ((-1, 0.25), (-1, 0.60), (0, 0.60), (1, 0.70))
 _DISTILLED = ((1, 0.35), (2, 0.35), (2, 0.60), (3, 0.50))  # which teacher, FLOPs
+RATES = (0.005, 0.02, 0.08)
+"""Peak learning rates tried for each class of run."""
+
+_TUNING = 0.35  # FLOPs of each run that tries a rate
 _REPLICATED = 0  # the supervised run that is done twice, to see the noise
 _LADDER = (
     sum(share for part in (_SUPERVISED, _TEACHERS, _DISTILLED) for _, share in part)
     + _SUPERVISED[_REPLICATED][1]
+    + _TUNING * (2 * len(RATES) + 1)
 )
 _TOKENS_ARM = 0.4  # about what the student's own training takes of a fully charged allocation
 _TWICE = 2.0  # about what an uncharged teacher makes of an allocation
@@ -117,7 +125,7 @@ def _fitted(design: Design, question: Question, base: CoefficientSet, *, limited
 def _sized(design: Design, question: Question, base: CoefficientSet) -> Design:
     """With the teachers that the recipe names, and the ladder."""
     design = replace(design, teachers=given(design, question, base))
-    return replace(design, ladder=_ladder(design))
+    return replace(design, tuning=_tuning(design), ladder=_ladder(design))
 
 
 def _student(design: Design) -> int:
@@ -149,7 +157,7 @@ def _expected(design: Design) -> float:
     choose: everything that is trained, charged or not."""
     student = 3.0 * design.forward(design.layers)
     free = 1.0 - design.charge_inference
-    cost = sum(map(design.cost, design.ladder))
+    cost = sum(map(design.cost, design.before))
     if design.teachers:
         named = [design.forward(given.layers) for given in design.teachers]
         cost += sum(
@@ -260,6 +268,32 @@ def _shares(design: Design) -> list[tuple[int, float, int | None]]:
     ]
 
 
+def _tuning(design: Design) -> tuple[Run, ...]:
+    """The student at every rate, alone and beside a teacher of its own size."""
+    layers, step = design.layers, design.shapes.tokens_per_step
+
+    def tokens(teacher: int | None) -> int:
+        paid = _TUNING * design.budget / _per_token(design, layers, teacher)
+        return min(design.most, int(paid) // step * step)
+
+    teacher = Run(
+        "tuning-teacher", "tuning", "tuning", "teacher", layers, tokens(None),
+        TEACHER_SEEDS + design.seed, rate=RATES[len(RATES) // 2],
+    )  # fmt: skip
+    runs = [teacher]
+    for index, rate in enumerate(RATES):
+        alone = Run(
+            f"tuning-supervised-{index}", "tuning", "tuning", "supervised", layers, tokens(None),
+            design.seed, rate=rate,
+        )  # fmt: skip
+        taught = Run(
+            f"tuning-distilled-{index}", "tuning", "tuning", "distilled", layers, tokens(layers),
+            design.seed, teacher.key, layers, rate,
+        )  # fmt: skip
+        runs += [alone, taught]
+    return tuple(runs)
+
+
 def _ladder(design: Design) -> tuple[Run, ...]:
     step = design.shapes.tokens_per_step
     tokens = [
@@ -270,8 +304,9 @@ def _ladder(design: Design) -> tuple[Run, ...]:
         for layers, share, teacher in _shares(design)
     ]
     plain, taught = len(_SUPERVISED), len(_SUPERVISED) + len(_TEACHERS)
+    seed = TEACHER_SEEDS + design.seed
     teachers = [
-        Run(f"ladder-teacher-{index}", "ladder", "ladder", "teacher", layers, count, design.seed)
+        Run(f"ladder-teacher-{index}", "ladder", "ladder", "teacher", layers, count, seed)
         for index, (layers, count) in enumerate(
             zip(_teacher_layers(design), tokens[plain:taught], strict=True)
         )
@@ -291,3 +326,99 @@ def _ladder(design: Design) -> tuple[Run, ...]:
             )
         )  # fmt: skip
     return (*teachers, *runs)
+
+
+ASSUMED_RATIO = 20.0
+"""Tokens per parameter of a teacher that is known by its cross-entropy alone."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a trial takes from a recipe: sizes relative to one another, and who pays for what.
+
+    student: non-embedding parameters. ratio: tokens per parameter of the supervised baseline.
+    chosen: size and tokens of the recipe's teacher (None: unknown).
+    """
+
+    problem: Problem
+    student: float
+    ratio: float
+    chosen: tuple[float | None, float | None] = (None, None)
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Question:
+        """From a recipe document."""
+        recipe = document["recipe"]
+        student, teacher = recipe["student"], recipe["teacher"]
+        ratio = float(document["supervised"]["tokens_per_parameter"] or 20.0)
+        problem = Problem.from_mapping(document["problem"])
+        chosen = (teacher.get("parameters"), teacher.get("tokens"))
+        return cls(problem, float(student["parameters"]), ratio, chosen)
+
+    @property
+    def charge_pretraining(self) -> float:
+        """The share of a teacher's training that is charged: none where it exists."""
+        return 0.0 if self.problem.teachers else self.problem.charge_pretraining
+
+
+def given(design: Design, question: Question, base: CoefficientSet) -> tuple[StandIn, ...]:
+    """The recipe's own teachers at the trial's scale, the chosen one first, none twice."""
+    teachers = sorted(question.problem.teachers, key=lambda one: _differs(one, question.chosen))
+    teachers = teachers[: 1 + design.neighbours]
+    # what each may cost depends on how many there are
+    design = replace(design, teachers=tuple(StandIn(1, 1, str(each)) for each in teachers))
+    found: dict[tuple[int, int], StandIn] = {}
+    for each in teachers:
+        size, tokens = _sizes(each, base)
+        layers, count = _scaled(design, size / question.student, tokens / size)
+        before = found.get((layers, count))
+        text = f"{before.text} and {each}" if before else str(each)
+        found[layers, count] = StandIn(layers, count, text)
+    return tuple(found.values())
+
+
+def _differs(teacher: Teacher, chosen: tuple[float | None, float | None]) -> bool:
+    """Whether the recipe chose another one."""
+    return any(
+        mine is not None and theirs is not None and abs(mine / theirs - 1) > 1e-6
+        for mine, theirs in zip((teacher.size, teacher.tokens), chosen, strict=True)
+    )
+
+
+def _sizes(teacher: Teacher, base: CoefficientSet) -> tuple[float, float]:
+    """Size and tokens of a teacher; what is unknown is what the law makes of its cross-entropy."""
+    law, size, tokens = base.supervised, teacher.size, teacher.tokens
+    if size is None:
+        assert teacher.loss is not None
+        low, high = 1e3, 1e15
+        while high / low > 1.001:
+            middle = (low * high) ** 0.5
+            worse = float(law.loss(middle, ASSUMED_RATIO * middle)) > teacher.loss
+            low, high = (middle, high) if worse else (low, middle)
+        size = low
+    if tokens is None:
+        assert teacher.loss is not None
+        tokens = float(law.tokens_for_loss(size, teacher.loss))
+    return size, tokens
+
+
+def _scaled(design: Design, times: float, ratio: float) -> tuple[int, int]:
+    """Layers and tokens of a teacher so many times the student, of so many tokens per parameter.
+
+    Corpus and allowance may leave it fewer tokens; it is made smaller before it has fewer than
+    the student's own baseline.
+    """
+    family = design.shapes.family
+    layers = family.nearest(times * design.parameters(design.layers)).layers
+
+    def tokens(layers: int) -> float:
+        asked = ratio * design.parameters(layers)
+        return min(asked, design.most, design.teacher_flops / (3.0 * design.forward(layers)))
+
+    def poor(layers: int) -> bool:
+        asked = min(ratio * design.parameters(layers), design.most)
+        return tokens(layers) < min(asked, design.baseline())
+
+    while layers > design.layers and poor(layers):
+        layers -= 1
+    return layers, design.whole(tokens(layers))

@@ -1,28 +1,30 @@
-"""What the measurements say: three questions, each answered pass, fail or inconclusive.
+"""What the measurements say: three questions, each pass, sign only, fail or inconclusive.
 
-1. At equal student tokens: is distilled minus supervised of the predicted sign?
+1. At equal student tokens: is distilled minus supervised as predicted?
 2. At equal total FLOPs: the same.
-3. Is the recommended allocation the best of those tried, or within the noise of it?
+3. Is the best distillation by plan the best of those tried, or within the noise of it?
 
-The noise is the spread over seeds, pooled over all arms: three seeds of one arm say little about
-it. An arm that scatters more than the pool counts with its own spread, so that the others do not
-lend it theirs. Fewer than three seeds answer nothing. A prediction that takes no side (its own
-draws disagree) is not held against the law: the question stays open.
+The first two pass where the sign is as predicted, beyond the noise, and the measured difference
+lies in the predictive interval; outside the interval the sign alone held. A question whose sign
+follows from the accounting is answered but not counted. The noise is the spread over seeds, pooled
+over all arms: three seeds of one arm say little about it. An arm that scatters more than the pool
+counts with its own spread. Fewer than three seeds answer nothing. Where the law's own draws
+disagree about a sign, the question stays open.
 """
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 from typing import Literal
 
 import numpy as np
 
-from planner.validate.design import EQUAL_FLOPS, EQUAL_TOKENS, PLAN
-from planner.validate.scale import LEAST_SEEDS
+from planner.trial.design import EQUAL_FLOPS, EQUAL_TOKENS, LEAST_SEEDS, PLAN
 
-Outcome = Literal["pass", "fail", "inconclusive"]
+Outcome = Literal["pass", "sign only", "fail", "inconclusive"]
 
 LEVEL = 0.05
 """Chance of a wrong answer to one question, noise alone considered."""
@@ -41,11 +43,15 @@ SURE = 0.9
 class Difference:
     """One arm minus another, nats per token: predicted, and measured with its interval.
 
-    `likely`: the predicted probability that it is negative. Measured values are None where nothing
-    was measured, the interval where the noise is unknown.
+    predicted_low, predicted_high: the 90% predictive interval of the measured difference: of the
+    law, and of what single runs deviate from it. likely: the law's probability that the difference
+    is negative. Measured values are None where nothing was measured, the interval where the noise
+    is unknown.
     """
 
     predicted: float
+    predicted_low: float
+    predicted_high: float
     likely: float
     measured: float | None = None
     low: float | None = None
@@ -54,18 +60,22 @@ class Difference:
 
 @dataclass(frozen=True)
 class Answer:
-    """A question, its outcome and the reason in one sentence."""
+    """A question, its outcome and the reason in one sentence.
+
+    counted: whether the outcome is evidence; False where the question can hardly fail.
+    """
 
     question: str
     outcome: Outcome
     text: str
     difference: Difference | None = None
+    counted: bool = True
 
 
 @dataclass(frozen=True)
 class Judgement:
     """All answers. `noise`: pooled standard deviation of one run, nats; `regret`: measured loss of
-    the recommended allocation minus the best of those tried."""
+    the best distillation by plan minus the best of those tried."""
 
     outcome: Outcome
     answers: tuple[Answer, ...]
@@ -103,6 +113,50 @@ def pooled(groups: Sequence[Sequence[float]]) -> Noise | None:
     return Noise(sqrt(squares / freedom), freedom)
 
 
+USUAL_NOISE, USUAL_FREEDOM = 0.006, 4
+"""Spread over seeds of past trials, relative to the loss, and the runs that it counts for."""
+
+POWER = 0.8
+
+
+@dataclass(frozen=True)
+class Power:
+    """What a trial can resolve, computed before its first test.
+
+    noise: expected standard deviation of one run over seeds, nats. resolvable: the difference of
+    two arms, nats, that the trial finds with probability POWER. expected: the one at equal student
+    tokens that the law predicts. needed: seeds for which the expected one is resolvable (None:
+    more than a hundred).
+    """
+
+    noise: float
+    seeds: int
+    resolvable: float
+    expected: float
+    needed: int | None
+
+
+def power(
+    loss: float, expected: float, seeds: int, arms: int, replicates: Sequence[Sequence[float]]
+) -> Power:
+    """From the usual noise at such a loss, updated with the runs that were done twice."""
+    found = pooled(replicates)
+    squares = USUAL_FREEDOM * (USUAL_NOISE * loss) ** 2
+    freedom = USUAL_FREEDOM
+    if found is not None:
+        squares += found.freedom * found.deviation**2
+        freedom += found.freedom
+    noise = sqrt(squares / freedom)
+
+    def resolvable(seeds: int) -> float:
+        stats = importlib.import_module("scipy.stats")
+        t = stats.t(max(1, arms * (seeds - 1)))
+        return float((t.ppf(1 - LEVEL / 2) + t.ppf(POWER)) * noise * sqrt(2 / seeds))
+
+    enough = (n for n in range(LEAST_SEEDS, 101) if resolvable(n) <= abs(expected))
+    return Power(noise, seeds, resolvable(seeds), expected, next(enough, None))
+
+
 def judge(
     measured: Mapping[str, Sequence[float]],
     predicted: Mapping[str, Difference],
@@ -110,13 +164,15 @@ def judge(
     replicates: Sequence[Sequence[float]] = (),
     *,
     neighbours_exist: bool = True,
+    uncounted: str = "",
 ) -> Judgement:
     """The verdict on measured cross-entropies of every arm, one per seed.
 
-    predicted: what the calibrated law says about the recommended arm minus every other one.
+    predicted: what the calibrated law says about the best distillation minus every other arm.
     replicates: further groups of runs that differ by their seed alone. The supervised arm of equal
     tokens is also that of equal FLOPs if there is no other. neighbours_exist: False where the
-    recipe leaves nothing to choose, so that the third question does not arise.
+    recipe leaves nothing to choose, so that the third question does not arise. uncounted: why the
+    question at equal FLOPs can hardly fail, if so.
     """
     noise = pooled([*measured.values(), *replicates])
     best = min((key for key in measured if key not in _BASELINES), key=lambda k: _mean(measured[k]))
@@ -124,16 +180,13 @@ def judge(
     flops = EQUAL_FLOPS if EQUAL_FLOPS in measured else EQUAL_TOKENS  # nothing charged: the same
     answers = [
         _sign("at equal student tokens", EQUAL_TOKENS, measured, predicted, noise),
-        _sign("at equal total FLOPs", flops, measured, predicted, noise),
+        _sign("at equal total FLOPs", flops, measured, predicted, noise, uncounted),
     ]
     if neighbours_exist:
         answers.append(_regret(measured, predicted, titles, noise))
-    outcomes = {answer.outcome for answer in answers}
-    overall: Outcome = "pass"
-    if "fail" in outcomes:
-        overall = "fail"
-    elif "inconclusive" in outcomes:
-        overall = "inconclusive"
+    outcomes = {answer.outcome for answer in answers if answer.counted}
+    worst: tuple[Outcome, ...] = ("fail", "inconclusive", "sign only", "pass")
+    overall = next(each for each in worst if each in outcomes)
     return Judgement(overall, tuple(answers), noise.deviation if noise else None, regret, best)
 
 
@@ -148,48 +201,61 @@ def compare(
     measured: Mapping[str, Sequence[float]], predicted: Difference, other: str, noise: Noise | None,
     tail: float,
 ) -> Difference:  # fmt: skip
-    """The recommended arm minus another, with the measured interval."""
+    """The best distillation minus another arm, with the measured interval."""
     ours, theirs = measured[PLAN], measured[other]
     difference = _mean(ours) - _mean(theirs)
     if noise is None:
-        return Difference(predicted.predicted, predicted.likely, difference)
+        return replace(predicted, measured=difference)
     half = noise.half_width(tail, ours, theirs)
-    return Difference(
-        predicted.predicted, predicted.likely, difference, difference - half, difference + half
-    )
+    return replace(predicted, measured=difference, low=difference - half, high=difference + half)
 
 
 def _sign(
     where: str, other: str, measured: Mapping[str, Sequence[float]],
-    predicted: Mapping[str, Difference], noise: Noise | None,
+    predicted: Mapping[str, Difference], noise: Noise | None, uncounted: str = "",
 ) -> Answer:  # fmt: skip
     found = compare(measured, predicted[other], other, noise, LEVEL / 2)
     question = f"Distilled against supervised {where}"
+    seeds = min(len(measured[PLAN]), len(measured[other]))
+    outcome, why = _sign_outcome(found, seeds)
+    text = f"{in_words(found)}; {why}."
+    if uncounted:
+        text += f" Not counted: {uncounted}."
+    return Answer(question, outcome, text, found, not uncounted)
+
+
+def _sign_outcome(found: Difference, seeds: int) -> tuple[Outcome, str]:
     assert found.measured is not None
-    words = f"predicted {found.predicted:+.3f}, measured {found.measured:+.3f} nats"
+    if seeds < LEAST_SEEDS:
+        return "inconclusive", f"{seeds} seed(s), fewer than {LEAST_SEEDS}, decide nothing"
+    if found.low is None or found.high is None or found.low <= 0 <= found.high:
+        return "inconclusive", "the noise hides the sign"
+    better = "distilling is better" if found.measured < 0 else "supervised training is better"
+    if 1 - SURE < found.likely < SURE:
+        return "inconclusive", f"{better}, but the law's own draws disagree about the sign"
+    if (found.measured < 0) != (found.predicted < 0):
+        return "fail", f"{better}, against the prediction"
+    if not found.predicted_low <= found.measured <= found.predicted_high:
+        return "sign only", f"{better}, as predicted, but by an amount outside the interval"
+    return "pass", f"{better}, by an amount inside the predicted interval"
+
+
+def in_words(found: Difference) -> str:
+    """Both differences with their intervals."""
+    words = (
+        f"predicted {found.predicted:+.3f} ({found.predicted_low:+.3f} to "
+        f"{found.predicted_high:+.3f}), measured {found.measured:+.3f}"
+    )
     if found.low is not None and found.high is not None:
         words += f" ({found.low:+.3f} to {found.high:+.3f})"
-    seeds = min(len(measured[PLAN]), len(measured[other]))
-    if seeds < LEAST_SEEDS:
-        why = f"{seeds} seed(s), fewer than {LEAST_SEEDS}, decide nothing"
-        return Answer(question, "inconclusive", f"{words}; {why}.", found)
-    if found.low is None or found.high is None or found.low <= 0 <= found.high:
-        return Answer(question, "inconclusive", f"{words}; the noise hides the sign.", found)
-    better = "distilling" if found.measured < 0 else "supervised training"
-    if 1 - SURE < found.likely < SURE:
-        why = "the law itself takes no side"
-        return Answer(question, "inconclusive", f"{words}: {better} is better, but {why}.", found)
-    same = (found.measured < 0) == (found.predicted < 0)
-    ending = "as predicted" if same else "against the prediction"
-    return Answer(question, "pass" if same else "fail", f"{words}: {better} is better, {ending}.",
-                  found)  # fmt: skip
+    return f"{words} nats"
 
 
 def _regret(
     measured: Mapping[str, Sequence[float]], predicted: Mapping[str, Difference],
     titles: Mapping[str, str], noise: Noise | None,
 ) -> Answer:  # fmt: skip
-    question = "The recommended allocation against its neighbours"
+    question = "The best distillation by plan against its neighbours"
     neighbours = [key for key in measured if key not in (PLAN, *_BASELINES)]
     if not neighbours:
         return Answer(question, "inconclusive", "no neighbour fits the budget at this scale.")
@@ -212,7 +278,7 @@ def _regret(
         why = f"more than the noise of {half:.3f} and than {MATERIAL:.1%} of the loss"
         return Answer(question, "fail", f"{words}, {why}.", found)
     if half > RESOLUTION * loss:
-        why = f"differences below {half:.3f} nats drown in the noise"
+        why = f"differences below {half:.3f} nats cannot be resolved"
         return Answer(question, "inconclusive", f"{words}; {why}, more seeds are needed.", found)
     if found.measured <= 0:
         return Answer(question, "pass", f"{words} (noise {half:.3f}).", found)

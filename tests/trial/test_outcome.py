@@ -14,14 +14,14 @@ from coefficients import load
 from planner.plots.validation import headline
 from planner.problem import Problem
 from planner.reports.validation import full_size, sheet
-from planner.validate.arms import plan_tests
-from planner.validate.calibrate import calibrate
-from planner.validate.design import EQUAL_TOKENS, Design, Run
-from planner.validate.given import Question
-from planner.validate.ladder import make_design
-from planner.validate.outcome import outcome
-from planner.validate.scale import SCALES, TIERS
-from planner.validate.study import Trial, rows
+from planner.trial.arms import plan_tests
+from planner.trial.design import EQUAL_FLOPS, EQUAL_TOKENS, SCALES, TIERS, Design, Run
+from planner.trial.ladder import Question, make_design
+from planner.trial.law import calibrate
+from planner.trial.outcome import outcome
+from planner.trial.study import Trial, rows
+from planner.trial.tuning import tune
+from planner.trial.verdict import power
 
 WORDS = {"budget": "1e21", "student": "1B"}
 BASE = load()
@@ -56,7 +56,7 @@ def made_up(tier: str = "quick", noise: float = 0.005, **words: object) -> dict[
             factor = float(np.exp(noise * rng.standard_normal()))
             records[run.key] = record(design, run, float(loss) * factor)
 
-    train(design.ladder)
+    train(design.before)
     calibration = calibrate(rows(design, design.ladder, records), BASE)
     flops = design.shapes.config(design.layers, design.vocabulary).law_flops
     chosen = calibration.coefficients(flops, design.shapes.family)
@@ -68,10 +68,14 @@ def made_up(tier: str = "quick", noise: float = 0.005, **words: object) -> dict[
         "expected_seconds": 100.0,
     }  # fmt: skip
     loss = {"parameters": 1e9, "tokens": 4e10, "cross_entropy": 2.3}
-    document = {"recipe": {"student": loss, "teacher": loss}, "supervised": {"cross_entropy": 2.2}}
+    document = {
+        "recipe": {"student": loss, "teacher": loss}, "supervised": {"cross_entropy": 2.2},
+        "verdict": {"method": "supervised"},
+    }  # fmt: skip
     trial = Trial(
         document, problem, BASE, design, probe, calibration, plan, compared,
-        (*design.ladder, *tests), records, 123.0, 120.0,
+        (*design.before, *tests), records, tune(design, records),
+        power(4.0, -0.1, design.seeds, len(compared), []), 123.0, 120.0,
     )  # fmt: skip
     return outcome(trial)
 
@@ -118,9 +122,39 @@ def test_planned_and_measured_stand_side_by_side(words: dict[str, object]) -> No
     assert flops[1] == "3.2e12"
     assert flops[3] == flops[4]
     assert wall[1:] == ("2.0 min", "100 s", "", "2.0 min")
-    total = found["trial"]["ladder_flops"] + found["trial"]["test_flops"]
+    total = sum(found["trial"][f"{phase}_flops"] for phase in ("tuning", "ladder", "test"))
     assert total == pytest.approx(sum(run["flops"] for run in found["runs"]))
     assert total <= 1.02 * found["trial"]["allowance"]
+
+
+def test_what_the_plan_recommends_is_what_is_called_recommended() -> None:
+    """A fully charged teacher never pays: the supervised arm is the recommended one, and the
+    conclusion says which method was better; its sign at equal FLOPs is no evidence."""
+    found = made_up(noise=0.001)
+    made = sheet(found)
+
+    assert found["recommended"] == {
+        "recipe": "supervised", "trial": "supervised", "arm": EQUAL_FLOPS,
+    }  # fmt: skip
+    assert [answer["counted"] for answer in found["judgement"]["answers"]] == [True, False, True]
+    marked = [row[0] for row in made.grids[1].rows if "(recommended)" in row[0]]
+    assert marked == ["supervised, equal FLOPs (recommended)"]
+    assert "at equal FLOPs supervised training was better, as the plan says" in made.verdict
+
+
+def test_every_prediction_has_its_interval() -> None:
+    """Losses, differences and answers alike; a trial of the law's own losses is mostly inside."""
+    found = made_up(noise=0.003)
+    arms = {arm["key"]: arm for arm in found["arms"]}
+
+    for arm in arms.values():
+        assert arm["predicted_low"] < arm["predicted"] < arm["predicted_high"]
+        if arm["minus"] is not None:
+            minus = arm["minus"]
+            assert minus["predicted_low"] < minus["predicted"] < minus["predicted_high"]
+            assert minus["predicted_low"] < minus["measured"] < minus["predicted_high"]
+    for answer in found["judgement"]["answers"][:2]:
+        assert f"{answer['difference']['predicted_low']:+.3f} to " in answer["text"]
 
 
 def test_a_sign_inside_its_noise_is_said_to_be() -> None:

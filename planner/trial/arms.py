@@ -9,9 +9,9 @@ from coefficients import CoefficientSet
 from planner import units
 from planner.errors import InfeasibleError
 from planner.problem import Bounds, Problem, Teacher
-from planner.questions.plan.answer import solve
-from planner.results import Plan, Recipe
-from planner.validate.design import EQUAL_FLOPS, EQUAL_TOKENS, PLAN, Arm, Design, Run
+from planner.questions.plan.answer import Plan, solve
+from planner.results import Recipe
+from planner.trial.design import EQUAL_FLOPS, EQUAL_TOKENS, PLAN, TEACHER_SEEDS, Arm, Design, Run
 
 STEP = 1.6
 """Factor between the plan's teacher tokens and its neighbours'."""
@@ -33,7 +33,7 @@ def plan_tests(
 
     Returns the design with the budget that fits, the plan, the allocations and their runs.
     """
-    spent = sum(map(design.cost, design.ladder))
+    spent = sum(map(design.cost, design.before))
     left = design.allowance - spent
     begun = design.budget
     while True:
@@ -122,14 +122,14 @@ def _problem(
 
 
 def arms(design: Design, recipe: Recipe) -> tuple[Arm, ...]:
-    """The recommended allocation, both supervised baselines, and neighbours of equal FLOPs.
+    """The best distillation by plan, both supervised baselines, and neighbours of equal FLOPs.
 
     One baseline where nothing of the teacher is charged: equal tokens are equal FLOPs then.
     """
     teacher_size, teacher_tokens = recipe.teacher.parameters, recipe.teacher.tokens
     assert teacher_size is not None and teacher_tokens is not None and recipe.student.tokens
     layers = design.shapes.family.nearest(teacher_size).layers
-    plan = _arm(design, PLAN, "recommended", layers, teacher_tokens)
+    plan = _arm(design, PLAN, "best distillation by plan", layers, teacher_tokens)
     if design.coincide:
         title = "supervised, equal tokens and FLOPs"
         supervised = [Arm(EQUAL_TOKENS, title, design.layers, plan.tokens)]
@@ -253,7 +253,7 @@ def trial_runs(design: Design, compared: tuple[Arm, ...]) -> tuple[Run, ...]:
             if arm.teacher_layers is None or arm.teacher_tokens is None:
                 runs.append(Run(key, "test", arm.key, "supervised", arm.layers, arm.tokens, seed))
                 continue
-            own = design.seed + 101 if design.teachers else seed
+            own = TEACHER_SEEDS + (design.seed + 101 if design.teachers else seed)
             same = (arm.teacher_layers, arm.teacher_tokens, own)
             if same not in teachers:
                 teachers[same] = Run(

@@ -12,26 +12,36 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from coefficients import CoefficientSet, load
 from planner.errors import InfeasibleError, ProblemError
 from planner.problem import Problem
-from planner.results import Plan
+from planner.questions.plan.answer import Plan
 from planner.trainer.data import SPLITS, Dataset, DataSpec, prepare
 from planner.trainer.files import exclusive, read_json, storage, write_json
 from planner.trainer.spec import RunRecord
-from planner.validate import probe as probing
-from planner.validate.arms import plan_tests
-from planner.validate.calibrate import Calibration, Row, calibrate
-from planner.validate.design import Arm, Design, Run
-from planner.validate.execute import Place, execute, recipe_of_training
-from planner.validate.given import Question
-from planner.validate.ladder import FEWEST_TOKENS, allocation, make_design
-from planner.validate.scale import SCALES, Scale, Tier, scale_for, tier_of
-from planner.validate.workers import Workers, open_workers
+from planner.trial import machine as speed
+from planner.trial.arms import plan_tests
+from planner.trial.design import (
+    EQUAL_TOKENS,
+    PLAN,
+    SCALES,
+    Arm,
+    Design,
+    Run,
+    Scale,
+    Tier,
+    scale_for,
+    tier_of,
+)
+from planner.trial.ladder import FEWEST_TOKENS, Question, allocation, make_design
+from planner.trial.law import Calibration, Row, calibrate
+from planner.trial.runs import Pool, RunFolder, execute, open_pool, recipe_of_training
+from planner.trial.tuning import CLASSES, Tuned, tune
+from planner.trial.verdict import Power, power
 
 OVERHEAD_SECONDS = 20.0
 """Starting workers, cutting the corpus, fitting and reporting."""
@@ -67,7 +77,7 @@ class Request:
 
 
 class Watcher:
-    """Who is told how a trial goes; this one does not listen."""
+    """Progress callbacks of a trial; the default ignores them."""
 
     def phase(self, name: str, flops: float) -> None:
         """A phase of so many FLOPs begins."""
@@ -94,6 +104,8 @@ class Trial:
     arms: tuple[Arm, ...]
     runs: tuple[Run, ...]
     records: Mapping[str, RunRecord]
+    tuned: tuple[Tuned, ...]
+    power: Power
     seconds: float
     asked_seconds: float | None = None
 
@@ -124,25 +136,62 @@ def _run(
     clock = _Clock(request.output / "clock.json")
     gpu = _gpu(request.device)
     machine = {"device": request.device} if request.device else {}
-    with open_workers(request.workers, gpu) as workers:
-        desk = _Desk(question, base, request, machine, workers, watcher)
-        design, probe, data = desk.design()
+    with open_pool(request.workers, gpu) as pool:
+        store = _DesignStore(question, base, request, machine, pool, watcher)
+        design, probe, data = store.design()
         for remark in design.remarks:
             watcher.say(remark)
         spec = request.data(design.shapes)
-        place = Place(request.output, spec, machine, request.cache, data)
+        folder = RunFolder(request.output, spec, machine, request.cache, data)
+        told = (watcher.progress, clock.lap, watcher.say)
+        watcher.phase("tuning learning rates", sum(map(design.cost, design.tuning)))
+        records = execute(design, design.tuning, folder, pool, *told)
+        tuned = tune(design, records)
+        chosen = {each.kind: each.chosen for each in tuned}
+        folder = replace(folder, rates={name: chosen[kind] for name, kind in CLASSES.items()})
         watcher.phase("calibrating", sum(map(design.cost, design.ladder)))
-        records = execute(design, design.ladder, place, workers, watcher.progress, clock.lap)
+        records |= execute(design, design.ladder, folder, pool, *told)
         calibration = calibrate(rows(design, design.ladder, records), base)
         flops = design.shapes.config(design.layers, design.vocabulary).law_flops
-        chosen = calibration.coefficients(flops, design.shapes.family)
-        design, plan, compared, tests = plan_tests(design, chosen)
+        calibrated = calibration.coefficients(flops, design.shapes.family)
+        design, plan, compared, tests = plan_tests(design, calibrated)
+        resolves = _power(design, calibration, compared, replicated(design.ladder, records))
+        watcher.say(in_words(resolves))
         watcher.phase("testing", sum(map(design.cost, tests)))
-        records |= execute(design, tests, place, workers, watcher.progress, clock.lap)
+        records |= execute(design, tests, folder, pool, *told)
     return Trial(
         document, question.problem, base, design, probe, calibration, plan, compared,
-        (*design.ladder, *tests), records, clock.seconds, request.seconds,
+        (*design.before, *tests), records, tuned, resolves, clock.seconds, request.seconds,
     )  # fmt: skip
+
+
+def replicated(runs: Sequence[Run], records: Mapping[str, RunRecord]) -> list[list[float]]:
+    """Losses of the ladder's supervised runs that differ by their seed alone."""
+    groups: dict[tuple[int, int], list[float]] = {}
+    for run in runs:
+        if run.phase == "ladder" and run.method == "supervised":
+            groups.setdefault((run.layers, run.tokens), []).append(records[run.key].cross_entropy)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _power(
+    design: Design, calibration: Calibration, compared: Sequence[Arm],
+    replicates: Sequence[Sequence[float]],
+) -> Power:  # fmt: skip
+    losses = {arm.key: calibration.arm(design, arm)[0] for arm in compared}
+    expected = losses[PLAN] - losses[EQUAL_TOKENS]
+    return power(losses[PLAN], expected, design.seeds, len(compared), replicates)
+
+
+def in_words(found: Power) -> str:
+    """What a trial can resolve, in one sentence."""
+    needed = "more than 100 seeds" if found.needed is None else f"{found.needed} seeds"
+    return (
+        f"Power: with {found.seeds} seed(s) and noise of about {found.noise:.3f} nats a run, a "
+        f"difference of {found.resolvable:.3f} nats between two arms is found in 8 of 10 trials; "
+        f"the law expects {found.expected:+.3f} at equal student tokens, for which {needed} "
+        "would do."
+    )
 
 
 class _Clock:
@@ -174,17 +223,17 @@ def rows(design: Design, runs: Sequence[Run], records: Mapping[str, RunRecord]) 
 
 
 @dataclass(frozen=True)
-class _Desk:
+class _DesignStore:
     """Where the design is made, or taken up again."""
 
     question: Question
     base: CoefficientSet
     request: Request
     machine: dict[str, Any]
-    workers: Workers
+    pool: Pool
     watcher: Watcher
 
-    def design(self) -> tuple[Design, probing.Probe, dict[str, str]]:
+    def design(self) -> tuple[Design, speed.Probe, dict[str, str]]:
         """The design in the output folder or a new one, the probe of the machine that it was made
         with, and the hashes of its data."""
         path = self.request.output / "design.json"
@@ -217,7 +266,7 @@ class _Desk:
             "device": "cuda" if _gpu(request.device) else "cpu",
         }
 
-    def _held(self, path: Path) -> tuple[Design, probing.Probe, dict[str, str]]:
+    def _held(self, path: Path) -> tuple[Design, speed.Probe, dict[str, str]]:
         """What the folder holds, if it is this trial on this text."""
         held, folder = read_json(path, "design of a trial"), self.request.output
         begun = held.get("asked", {})
@@ -244,7 +293,7 @@ class _Desk:
         self.watcher.say(f"Going on with the trial in {folder}.")
         return Design.from_dict(held["design"]), held["probe"], data
 
-    def _new(self) -> tuple[Design, Dataset, probing.Probe]:
+    def _new(self) -> tuple[Design, Dataset, speed.Probe]:
         request, tier = self.request, self.request.tier
         if request.seconds is None:  # whatever is wrong with corpus or allowance shows at once
             design, dataset = self._sized(tier or tier_of(request.flops or 0.0))
@@ -252,35 +301,33 @@ class _Desk:
             probe = self._probe(design)
         else:
             design, dataset, probe = self._timed(request.seconds)
-        rate = probing.speed(probe, design)
+        rate = speed.of_design(probe, design)
         probe["expected_seconds"] = OVERHEAD_SECONDS + design.expected / rate / EFFICIENCY
         return design, dataset, probe
 
-    def _timed(self, seconds: float) -> tuple[Design, Dataset, probing.Probe]:
+    def _timed(self, seconds: float) -> tuple[Design, Dataset, speed.Probe]:
         """A design for a time: speed is measured at the sizes that it leads to."""
         useful = max(1.0, seconds - OVERHEAD_SECONDS) * EFFICIENCY
         scale = SCALES[0]
         prepare(self.request.data(scale), self.request.cache)
         self.watcher.phase("measuring the machine", 0.0)
-        probe = probing.measure(
-            scale, probing.FIRST_LAYERS, scale.vocabulary, self.machine, self.workers
-        )
-        guess = useful * probing.first_guess(probe, True)
+        probe = speed.measure(scale, speed.FIRST_LAYERS, scale.vocabulary, self.machine, self.pool)
+        guess = useful * speed.first_guess(probe, True)
         beyond = scale_for(allocation(self.question, tier_of(guess))) != scale
-        rate = probing.first_guess(probe, beyond)
+        rate = speed.first_guess(probe, beyond)
         design, dataset = self._sized(tier_of(useful * rate))
         for _ in range(2):
-            if not probing.covers(probe, design):
+            if not speed.covers(probe, design):
                 probe = self._probe(design)
-            rate = probing.speed(probe, design)
+            rate = speed.of_design(probe, design)
             design, dataset = self._sized(tier_of(useful * rate))
-            if probing.covers(probe, design):
+            if speed.covers(probe, design):
                 return design, dataset, probe
         return design, dataset, self._probe(design)
 
-    def _probe(self, design: Design) -> probing.Probe:
-        layers = probing.sizes(design)
-        return probing.measure(design.shapes, layers, design.vocabulary, self.machine, self.workers)
+    def _probe(self, design: Design) -> speed.Probe:
+        layers = speed.sizes(design)
+        return speed.measure(design.shapes, layers, design.vocabulary, self.machine, self.pool)
 
     def _sized(self, tier: Tier) -> tuple[Design, Dataset]:
         """The design of an allowance, at a smaller scale where there is too little text."""

@@ -1,55 +1,86 @@
-"""What a worker does: train one run, or measure how fast it trains. Runs in its own process."""
+"""How fast this machine trains, at the sizes that a trial will have."""
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import BrokenExecutor
 from contextlib import nullcontext
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
-Tell = Callable[[float], None]
-"""Told the share of the work that is done."""
+from planner.errors import PlannerError
+from planner.trial.design import Design, Scale
+from planner.trial.runs import Pool, Task, result_of
 
 PROBE_SECONDS = 0.5
-Task = dict[str, Any]
+
+FIRST_LAYERS = (1, 2, 3)
+"""What is probed before there is a design."""
+
+GUESS = 0.3
+"""Share of the matrix products' speed that larger models are guessed to train at, until probed."""
+
+Probe = dict[str, Any]
 
 
-def prepare_process(threads: int | None) -> None:
-    """Settings that come before PyTorch: calm OpenMP, and as many threads as the worker owns."""
-    import planner.trainer  # noqa: F401
-
-    if threads:
-        os.environ["OMP_NUM_THREADS"] = str(threads)
-        import torch
-
-        torch.set_num_threads(threads)
+def sizes(design: Design) -> tuple[int, ...]:
+    """Layers of the models that the ladder trains."""
+    return tuple(sorted({run.layers for run in design.ladder}))
 
 
-def work(task: Task, tell: Tell) -> Any:
-    """Do one task: `kind` is "train" or "probe"."""
-    return _train(task, tell) if task["kind"] == "train" else _probe(task)
+def measure(
+    scale: Scale, layers: Sequence[int], vocabulary: int, machine: Mapping[str, Any],
+    pool: Pool,
+) -> Probe:  # fmt: skip
+    """FLOP/s of every model, the same by every worker at once: they share caches and memory."""
+    task = {
+        "kind": "probe",
+        "machine": dict(machine),
+        "batch": scale.batch,
+        "models": [asdict(scale.config(each, vocabulary)) for each in layers],
+    }
+    try:
+        submitted = [pool.submit(task) for _ in range(pool.count)]
+        found: list[Probe] = [result_of(future) for future in submitted]
+    except BrokenExecutor as error:
+        raise PlannerError(
+            "a worker process died while the machine was measured, perhaps for want of memory; "
+            "try a smaller --tier."
+        ) from error
+    mean = {**found[0], "workers": pool.count, "scale": scale.name}
+    for index, model in enumerate(mean["models"]):
+        rates = [each["models"][index]["flops_per_second"] for each in found]
+        model["flops_per_second"] = sum(rates) / len(rates)
+    mean["matmul"] = sum(each["matmul"] for each in found) / len(found)
+    return mean
 
 
-def _train(task: Task, tell: Tell) -> None:
-    from planner.trainer.engine import Machine
-    from planner.trainer.files import exclusive
-    from planner.trainer.spec import RunSpec
-    from planner.trainer.train import train
-
-    def progress(step: int, steps: int, status: str) -> None:
-        tell(step / steps)
-
-    spec, directory = RunSpec.from_dict(task["spec"]), Path(task["directory"])
-    machine = Machine(**task["machine"])
-    cache = Path(task["cache"]) if task["cache"] else None
-    # The worker of a trial that was killed may live for some seconds: wait for it.
-    with exclusive(directory.with_name(f".{directory.name}.lock")):
-        train(spec, directory, machine, cache=cache, progress=progress)
+def covers(probe: Probe, design: Design) -> bool:
+    """Whether the design's own models were probed."""
+    probed = {model["layers"] for model in probe["models"]}
+    return probe["scale"] == design.scale and probed >= set(sizes(design))
 
 
-def _probe(task: Task) -> dict[str, Any]:
+def of_design(probe: Probe, design: Design | None = None) -> float:
+    """FLOP/s of all workers together: of the design's ladder, or the mean over the models."""
+    rates = {model["layers"]: float(model["flops_per_second"]) for model in probe["models"]}
+    workers = float(probe["workers"])
+    if design is None:
+        return workers * sum(rates.values()) / len(rates)
+    cost = sum(map(design.cost, design.ladder))
+    seconds = sum(design.cost(run) / rates[run.layers] for run in design.ladder)
+    return workers * cost / seconds
+
+
+def first_guess(probe: Probe, beyond: bool) -> float:
+    """FLOP/s to make a first design with. `beyond`: the products' speed speaks for larger models
+    than the probed ones, which may be too small to keep an accelerator busy."""
+    fast = GUESS * probe["matmul"] * probe["workers"] if beyond else 0.0
+    return max(of_design(probe), float(fast))
+
+
+def probe(task: Task) -> dict[str, Any]:
     """FLOP/s of training each model, and PyTorch's count of one step beside ours."""
     from planner.trainer.benchmark import training_step
     from planner.trainer.engine import Machine, open_engine

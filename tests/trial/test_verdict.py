@@ -7,15 +7,15 @@ import pytest
 
 pytest.importorskip("torch", reason="a trial's models need the extra `trainer`")
 
-from planner.validate.design import EQUAL_FLOPS, EQUAL_TOKENS, PLAN
-from planner.validate.verdict import Difference, Judgement, Noise, judge, pooled
+from planner.trial.design import EQUAL_FLOPS, EQUAL_TOKENS, PLAN
+from planner.trial.verdict import Difference, Judgement, Noise, judge, pooled, power
 
 TITLES = {"longer": "teacher trained longer", "shorter": "teacher trained shorter"}
 LAW = {
-    EQUAL_TOKENS: Difference(-0.2, 1.0),
-    EQUAL_FLOPS: Difference(0.3, 0.0),
-    "longer": Difference(-0.01, 0.7),
-    "shorter": Difference(-0.02, 0.8),
+    EQUAL_TOKENS: Difference(-0.2, -0.3, -0.1, 1.0),
+    EQUAL_FLOPS: Difference(0.3, 0.2, 0.4, 0.0),
+    "longer": Difference(-0.01, -0.1, 0.1, 0.7),
+    "shorter": Difference(-0.02, -0.1, 0.1, 0.8),
 }
 
 
@@ -45,6 +45,26 @@ def test_pass() -> None:
     assert found.regret == 0
     assert found.best == PLAN
     assert found.noise == pytest.approx(0.01)
+
+
+def test_a_right_sign_of_the_wrong_size_is_no_pass() -> None:
+    """Distilling is better as predicted, by three times as much: the sign alone held."""
+    found = verdict(measured(supervised_tokens=5.1))
+
+    assert outcomes(found) == ["sign only", "pass", "pass"]
+    assert found.outcome == "sign only"
+    assert "predicted -0.200 (-0.300 to -0.100), measured -0.600" in found.answers[0].text
+
+
+def test_a_question_that_can_hardly_fail_is_not_counted() -> None:
+    """It is answered, with its reason, and changes nothing about the whole."""
+    values = measured(supervised_flops=4.49, spread=0.002)
+    found = judge(values, LAW, TITLES, uncounted="supervised training wins anyway")
+
+    assert outcomes(found) == ["pass", "sign only", "pass"]
+    assert [answer.counted for answer in found.answers] == [True, False, True]
+    assert "Not counted: supervised training wins anyway." in found.answers[1].text
+    assert found.outcome == "pass"
 
 
 @pytest.mark.parametrize(
@@ -96,10 +116,10 @@ def test_one_seed_without_replicates_says_nothing() -> None:
 
 def test_a_law_that_takes_no_side_is_not_judged() -> None:
     """A prediction near zero neither passes nor fails."""
-    found = verdict(measured(), supervised_flops=Difference(0.001, 0.48))
+    found = verdict(measured(), supervised_flops=Difference(0.001, -0.1, 0.1, 0.48))
 
     assert outcomes(found)[1] == "inconclusive"
-    assert "takes no side" in found.answers[1].text
+    assert "draws disagree" in found.answers[1].text
 
 
 def test_a_slightly_better_neighbour_is_within_the_noise() -> None:
@@ -171,3 +191,27 @@ def test_pooled_noise_ignores_what_differs_between_arms() -> None:
     assert pooled([[4.0], [5.0]]) is None
     found = pooled([[4.0, 4.2], [9.0, 9.2], [1.0]])
     assert found == Noise(pytest.approx(0.1 * 2**0.5), 2)
+
+
+def test_the_power_analysis_holds_in_simulated_trials() -> None:
+    """A difference that is called resolvable is found in about eight of ten trials, and the seeds
+    that are called enough resolve the expected one."""
+    found = power(4.0, -0.1, 3, 5, [])
+    rng, resolved = np.random.default_rng(1), 0
+    for _ in range(2_000):
+        groups = [list(rng.normal(0, found.noise, 3)) for _ in range(5)]
+        groups[0] = [value - found.resolvable for value in groups[0]]
+        noise = pooled(groups)
+        assert noise is not None
+        half = noise.half_width(0.025, groups[0], groups[1])
+        resolved += np.mean(groups[1]) - np.mean(groups[0]) > half
+
+    assert 0.6 < resolved / 2_000 < 0.9  # an arm that scatters more counts with its own spread
+    assert power(4.0, found.resolvable, 3, 5, []).needed == 3
+    assert power(4.0, -0.01, 3, 5, []).needed is not None
+    assert power(4.0, 1e-4, 3, 5, []).needed is None
+
+
+def test_runs_done_twice_update_the_expected_noise() -> None:
+    """A replicate that scatters more than usual raises it."""
+    assert power(4.0, 0.1, 3, 5, [[4.0, 4.2]]).noise > power(4.0, 0.1, 3, 5, []).noise

@@ -10,7 +10,7 @@ from typing import Any
 from planner.files import write_whole
 from planner.plots import style
 from planner.plots import validation as picture
-from planner.reports import sheet as sheets
+from planner.reports import render
 from planner.reports import validation as report
 
 
@@ -18,8 +18,8 @@ def write_report(document: Mapping[str, Any], folder: Path) -> None:
     """report.json, report.md, report.html, figure.png, supervised.csv and distillation.csv."""
     made = report.sheet(document)
     full = replace(made, grids=(*made.grids, report.runs_grid(document)))
-    write_whole(folder / "report.json", sheets.render(made, "json"))
-    text = sheets.render(full, "markdown") + "\n![predicted against measured](figure.png)\n"
+    write_whole(folder / "report.json", render(made, "json"))
+    text = render(full, "markdown") + "\n![predicted against measured](figure.png)\n"
     write_whole(folder / "report.md", text)
     write_whole(folder / "supervised.csv", report.supervised_csv(document))
     write_whole(folder / "distillation.csv", report.distillation_csv(document))
