@@ -24,6 +24,8 @@ INTERRUPTED = 130
 QUESTION = "question"
 """In place of a module: the command is made from the question of its name."""
 
+EXAMPLE = "Example: plan --budget 1e21 --student 1B"
+
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
@@ -54,9 +56,7 @@ class PlannerGroup(click.Group):
         super().__init__(
             name,
             help="Plan model distillation under a compute budget, with a proven optimum.",
-            epilog=f"Example: {name} --budget 1e21 --student 1B"
-            if name == "plan"
-            else "Example: planner plan --budget 1e21 --student 1B",
+            epilog=EXAMPLE,
             no_args_is_help=True,
             context_settings=dict(_CONTEXT),
         )
@@ -82,6 +82,8 @@ class PlannerGroup(click.Group):
             return None
         command = _load(cmd_name, self.registry[cmd_name])
         command.context_class = ShortContext
+        if cmd_name == "plan":  # where people start
+            command.epilog = f"{EXAMPLE}\n\nOther commands: {', '.join(self.registry)}."
         command.context_settings = {**_CONTEXT, **command.context_settings}
         return command
 

@@ -54,10 +54,10 @@ def _answer(name: str) -> Callable[..., None]:
     def run(output: Output, server: Server | None, plot: str | None = None, **given: Any) -> None:
         given = {key: value for key, value in given.items() if is_given(value)}
         if server is not None:
-            QUESTIONS[name].question(**given)  # a mistake is answered here and at once
+            QUESTIONS[name].question.of(given)  # a mistake is answered here and at once
             server.answer(name, given, output, plot)
             return
-        answer = QUESTIONS[name].question(**given).answer()
+        answer = QUESTIONS[name].question.of(given).answer()
         output.answer(answer)
         if plot is not None:
             answer.plot(plot)
