@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 from planner.errors import INPUT_ERRORS, DocumentError
 
@@ -81,6 +81,29 @@ class Unwritten:
 def unwritten() -> Any:
     """A field that documents leave out; None in an answer that was read from one."""
     return field(default=None, repr=False, compare=False, metadata={"unwritten": True})
+
+
+@dataclass(frozen=True)
+class _Open:
+    """See `OpenFloat`."""
+
+    def __get_pydantic_core_schema__(
+        self, source: type[Any], handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_before_validator_function(
+            lambda given: math.nan if given is None else given, handler(source)
+        )
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {"anyOf": [{"type": "number"}, {"type": "null"}]}
+
+
+OpenFloat = Annotated[float, _Open()]
+"""A number that may be infinite or unknown: null in documents, read back as NaN."""
 
 
 @dataclass(frozen=True)
