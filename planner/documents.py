@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 from planner.errors import INPUT_ERRORS, DocumentError
 
@@ -102,6 +102,10 @@ class OrInfinite:
         number = core_schema.nullable_schema(handler(source))
         schema = core_schema.no_info_after_validator_function(read, number)
         return core_schema.with_default_schema(schema, default=self.value)
+
+
+OpenFloat = Annotated[float, OrInfinite(math.nan)]
+"""A number that may be infinite or unknown: null in documents, read back as NaN."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from coefficients import CoefficientSet
 from laws import Architecture
-from planner.documents import OrInfinite, Record, derived
+from planner.documents import OpenFloat, OrInfinite, Record, derived
 
 
 @dataclass(frozen=True)
@@ -261,10 +261,10 @@ class View(Record):
 
     name: str
     loss: tuple[float, ...]
-    best: float
+    best: OpenFloat
 
     @derived
-    def regret(self) -> tuple[float, ...]:
+    def regret(self) -> tuple[OpenFloat, ...]:
         """What each recipe loses against the best plan under this view, nats."""
         return tuple(loss - self.best for loss in self.loss)
 

@@ -35,7 +35,7 @@ from planner.documents import load as load_document
 from planner.documents import parse as parse_document
 from planner.errors import DocumentError, ProblemError
 from planner.problem import BOUNDS, MAPPING_KEYS, Problem
-from planner.questions.fields import Count, Flops, Number, Quantity, option
+from planner.questions.fields import Count, Flag, Flops, Number, Quantity, option
 from planner.reports import PLAIN_SCREEN, Screen, render
 from planner.reports.sheet import Sheet
 from planner.scenarios import DEFAULT_SCENARIO, SCENARIOS
@@ -334,14 +334,14 @@ class Served:
 class Measured:
     """Questions that may be confined to what was measured."""
 
-    stay_in_domain: bool = option("Plan only where the law was measured.", default=False)
+    stay_in_domain: Flag = option("Plan only where the law was measured.", default=False)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Buildable:
     """Questions that may ask for sizes of real architectures."""
 
-    round_to_architecture: bool = option("Plan with buildable model sizes only.", default=False)
+    round_to_architecture: Flag = option("Plan with buildable model sizes only.", default=False)
 
 
 @cache

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from coefficients import CoefficientSet, load
 from planner import units
 from planner.charges import charges_to_compare
-from planner.documents import Record, derived, unwritten
+from planner.documents import OpenFloat, Record, derived, unwritten
 from planner.errors import ProblemError, UnreachableError
 from planner.optimise.batch import Array, Batch
 from planner.optimise.supervised import supervised_optima
@@ -56,9 +56,9 @@ class Reached(Record):
     method: str
     charge_inference: float
     charge_pretraining: float
-    budget: float
-    unreachable_below: float
-    floor: float
+    budget: OpenFloat
+    unreachable_below: OpenFloat
+    floor: OpenFloat
     recipe: Recipe | None = None
     baseline: Baseline | None = None
     outside_domain: bool = False
