@@ -180,8 +180,9 @@ class Problem:
 
     @property
     def scenario(self) -> str:
-        """The scenario's name, ``custom`` for other charges."""
-        return scenario_of(self.charge_inference, self.charge_pretraining)
+        """The scenario's name, ``custom`` for other charges. Existing teachers are not trained."""
+        pretraining = 0.0 if self.teachers else self.charge_pretraining
+        return scenario_of(self.charge_inference, pretraining)
 
     @property
     def size_range(self) -> Range:
@@ -292,7 +293,7 @@ def _flag(given: Mapping[str, Any], key: str) -> bool:
 
 def _bounds(given: Mapping[str, Any]) -> Bounds:
     base = given.get("bounds", "practical")
-    if isinstance(base, Mapping):
+    if isinstance(base, Mapping):  # of a document
         _only(base, VARIABLES, "bounds")
         base = Bounds(**{name: (float(low), float(high)) for name, (low, high) in base.items()})
     if not isinstance(base, Bounds):

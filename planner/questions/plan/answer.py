@@ -44,7 +44,7 @@ from planner.results import (
 )
 from planner.robust import robust_plan
 from planner.rows import require_distillation
-from planner.scenarios import SCENARIOS, scenario_of
+from planner.scenarios import SCENARIOS
 from planner.second_opinion import second_opinion
 from planner.sensitivity import pulls
 from planner.uncertainty import assess
@@ -79,11 +79,8 @@ class Plan(Answer):
 
     @derived
     def scenario(self) -> str:
-        """The name of the scenario; existing teachers are not trained, whatever was charged."""
-        asked = self.problem
-        return scenario_of(
-            asked.charge_inference, 0.0 if asked.teachers else asked.charge_pretraining
-        )
+        """The name of the scenario that was asked for."""
+        return self.problem.scenario
 
     @property
     def cross_entropy(self) -> float:
