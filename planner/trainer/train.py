@@ -68,10 +68,7 @@ def train(
         if finished is not None:
             return finished
         engine = closing.enter_context(open_engine(machine))
-        if engine.main:  # of all processes of a run: they share its folder
-            with storage("the run", out_dir):
-                closing.enter_context(exclusive(out_dir / ".lock", wait=False))
-        run = _Run.begin(spec, out_dir, engine, cache, progress, sinks)
+        run = _Run.begin(spec, out_dir, engine, cache, progress, sinks, closing)
         result = run.finish()
         engine.wait()
         return result
@@ -118,8 +115,12 @@ class _Run:
         cache: Path | None,
         progress: record.Progress,
         sinks: Sequence[record.Sink],
+        closing: ExitStack | None = None,
     ) -> _Run:
-        """Load everything, refuse what cannot work, and restore the newest checkpoint."""
+        """Load everything, refuse what cannot work, and restore the newest checkpoint.
+
+        With `closing` the run's folder is locked until that closes.
+        """
         check_batch(spec, engine)
         loss = make_loss(
             engine.machine.kernel, spec.objective, spec.hyper.z_loss, engine.device,
@@ -127,6 +128,8 @@ class _Run:
         )  # fmt: skip
         with storage("the run", out_dir):
             out_dir.mkdir(parents=True, exist_ok=True)
+            if closing is not None and engine.main:  # a run's processes share its folder
+                closing.enter_context(exclusive(out_dir / ".lock", wait=False))
         dataset = prepare(spec.data, cache)
         windows = check_data(spec, dataset)
         teacher = None
