@@ -21,6 +21,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 import planner.trainer  # noqa: F401  (OpenMP settings come before PyTorch)
 
 import torch  # isort: skip
@@ -237,8 +240,8 @@ def as_teacher(config: Config, engine: Engine) -> Teacher:
     model = engine.place(build(config, 1, engine.dtype).requires_grad_(False))
     flops: FlopCount = config.flops
     return Teacher(
-        "untrained", "untrained", config.parameters, flops, config.law_flops, OwnHead(model, config),
-        config.vocabulary,
+        "untrained", "untrained", config.parameters, flops, config.law_flops,
+        OwnHead(model, config), config.vocabulary,
     )  # fmt: skip
 
 
