@@ -18,6 +18,7 @@ COMMANDS: dict[str, str] = {
     "train": "planner.cli.train:command",
     "measure-teacher": "planner.cli.measure_teacher:command",
     "benchmark": "planner.cli.benchmark:command",
+    "export-model": "planner.cli.export_model:command",
     "coefficients": "planner.cli.coefficients:coefficients",
     "schema": "planner.cli.schema:schema",
     "serve": "planner.cli.serve:serve",
