@@ -13,6 +13,7 @@ COMMANDS: dict[str, str] = {
     **dict.fromkeys(QUESTIONS, QUESTION),
     "sweep": "planner.cli.sweep:sweep",
     "fit": "planner.cli.fit:command",
+    "predict": "planner.cli.predict:command",
     "experiments": "planner.cli.experiments:command",
     "validate": "planner.cli.validate:validate",
     "train": "planner.cli.train:command",

@@ -83,6 +83,7 @@ def fit(body: bytes, options: Mapping[str, Any], progress: Progress) -> Reply:
         base=base,
         coverage=found.coverage,
         coverage_sizes=found.coverage_sizes,
+        misfit=found.misfit,
     )
     text = document("fit", point, boot, found.open_ones, origin)
     return json_reply(
