@@ -355,11 +355,13 @@ class _Reader:
             return None
         names = [f.name for f in fields(Misfit)]
         self.unknown_keys(table, names, "misfit.")
-        measured = [name for name in names if name not in ("rate", "splits")]
+        rates = [name for name in names if name.endswith("_rate")]
+        measured = [name for name in names if name not in ("splits", *rates)]
         found: dict[str, Any] = {
             name: self.range(table[name], f"misfit.{name}") for name in measured if name in table
         }
-        found["rate"] = self.number(table.get("rate"), "misfit.rate", zero=True)
+        for name in rates:
+            found[name] = self.number(table.get(name, 0.0), f"misfit.{name}", zero=True)
         splits = self.number(table.get("splits", 0), "misfit.splits", zero=True)
         for name in ("parameters", "tokens", "flops"):
             if name not in found:

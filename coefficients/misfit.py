@@ -17,35 +17,41 @@ TEACHER_SCALE = 3.0
 class Misfit:
     """Error of the law itself outside its runs, on top of coefficients and scatter.
 
-    rate: half width of the 90% interval of log(truth / law) at distance 1. parameters,
-    tokens, flops (N D, without the constant 6), teacher_cross_entropy: the ranges of the fitted
-    runs. splits: how many extrapolations the rate was learned from.
+    parameters, tokens, flops (N D, without the constant 6), teacher_cross_entropy: the ranges of
+    the fitted runs. The rate of each is the half width of the 90% interval of log(truth / law) a
+    factor of e outside its range, of teachers' losses where they are lower by a third. splits: how
+    many extrapolations the rates were learned from.
     """
 
-    rate: float
     parameters: Range
     tokens: Range
     flops: Range
+    parameters_rate: float
+    tokens_rate: float
+    flops_rate: float
     teacher_cross_entropy: Range | None = None
+    teacher_rate: float = 0.0
     splits: int = 0
 
-    def distance(self, parameters: Real, tokens: Real, teacher_loss: Real | None = None) -> Array:
-        """How far runs lie outside the fitted ones, in natural logarithms; zero inside.
-
-        Root of the summed squares of the ways out of the ranges of N, D, N D and, three times, L_T.
-        """
-        ways = [
-            _beyond(parameters, self.parameters),
-            _beyond(tokens, self.tokens),
-            _beyond(np.multiply(parameters, tokens), self.flops),
-        ]
+    def ways(
+        self, parameters: Real, tokens: Real, teacher_loss: Real | None = None
+    ) -> dict[str, Array]:
+        """How far runs lie outside each range, in natural logarithms (three times that of teachers'
+        losses); zero inside."""
+        found = {
+            "parameters": _beyond(parameters, self.parameters),
+            "tokens": _beyond(tokens, self.tokens),
+            "flops": _beyond(np.multiply(parameters, tokens), self.flops),
+        }
         if self.teacher_cross_entropy is not None and teacher_loss is not None:
-            ways.append(TEACHER_SCALE * _beyond(teacher_loss, self.teacher_cross_entropy))
-        return np.asarray(np.sqrt(sum(each**2 for each in ways)))
+            found["teacher"] = TEACHER_SCALE * _beyond(teacher_loss, self.teacher_cross_entropy)
+        return found
 
     def half_width(self, parameters: Real, tokens: Real, teacher_loss: Real | None = None) -> Array:
-        """Half width of the 90% interval of log(truth / law)."""
-        return np.asarray(self.rate * self.distance(parameters, tokens, teacher_loss))
+        """Half width of the 90% interval of log(truth / law): the largest that any way asks for."""
+        ways = self.ways(parameters, tokens, teacher_loss)
+        asked = [getattr(self, f"{name}_rate") * way for name, way in ways.items()]
+        return np.asarray(np.max(np.broadcast_arrays(*asked), axis=0))
 
     def widen(
         self, low: Array, middle: Real, high: Array, half_width: Array

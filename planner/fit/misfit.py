@@ -22,15 +22,16 @@ _LEVEL = 0.9
 
 
 def misfit(point: Fit) -> Misfit | None:
-    """Learn the misfit of a law from refits without the dearest, largest, longest runs, and without
-    the strongest teachers; None where no split leaves enough runs on both sides.
+    """Learn the misfit of a law from refits without the largest, longest and dearest runs, and
+    without the strongest teachers; None where no split leaves enough runs on both sides.
 
-    Each refit predicts what was left out. A run that is off by e at distance d, where the refit's
-    own runs scatter by s (their 90% half width), asks for a rate of ``sqrt(e^2 - s^2) / d``; a
-    split's rate is the 90% quantile, the law's rate the mean of the splits'.
+    Each refit predicts what was left out. A run that is off by e, a way w outside, where the
+    refit's own runs scatter by s (their 90% half width), asks for ``sqrt(e^2 - s^2) / w``; a
+    split's rate is the 90% quantile, a quantity's rate the mean of its splits', and the largest of
+    the others' where it has none.
     """
-    rates = []
-    for out in _splits(point.task.rows):
+    rates: dict[str, list[float]] = {}
+    for name, out in _splits(point.task.rows):
         kept = point.task.rows.take(~out)
         if len(kept) <= 2 * len(point.task.free):
             continue
@@ -39,46 +40,60 @@ def misfit(point: Fit) -> Misfit | None:
             inner = fit(replace(point.task, rows=kept), point.protocol, start=start)
         except PlannerError:  # the rest determines no law
             continue
-        rates += _rate(inner, point.task.rows.take(out))
+        rate = _rate(inner, point.task.rows.take(out), name)
+        if rate is not None:
+            rates.setdefault(name, []).append(rate)
     if not rates:
         return None
-    return ranges(point.task.rows, float(np.mean(rates)), len(rates))
+    means = {name: float(np.mean(each)) for name, each in rates.items()}
+    rest, splits = max(means.values()), sum(map(len, rates.values()))
+    by_name = {n: float(f"{means.get(n, rest):.4g}") for n in _quantities(point.task.rows)}
+    return replace(
+        _about(point.task.rows),
+        parameters_rate=by_name["parameters"],
+        tokens_rate=by_name["tokens"],
+        flops_rate=by_name["flops"],
+        teacher_rate=by_name.get("teacher", 0.0),
+        splits=splits,
+    )
 
 
-def ranges(rows: Rows, rate: float, splits: int) -> Misfit:
-    """A misfit about these runs."""
+def _about(rows: Rows) -> Misfit:
+    """The ranges of these runs, with no rates yet."""
     teacher = rows.teacher_loss
     return Misfit(
-        float(f"{rate:.4g}"), _range(rows.parameters), _range(rows.tokens),
-        _range(rows.parameters * rows.tokens), None if teacher is None else _range(teacher), splits,
+        _range(rows.parameters), _range(rows.tokens), _range(rows.parameters * rows.tokens),
+        0.0, 0.0, 0.0, None if teacher is None else _range(teacher),
     )  # fmt: skip
 
 
-def _rate(inner: Fit, rest: Rows) -> list[float]:
+def _rate(inner: Fit, rest: Rows, name: str) -> float | None:
     kept = inner.task.rows
-    about = ranges(kept, 0.0, 0)
-    distance = about.distance(rest.parameters, rest.tokens, rest.teacher_loss)
-    far = distance > _NEAR
+    way = _about(kept).ways(rest.parameters, rest.tokens, rest.teacher_loss)[name]
+    far = way > _NEAR
     if int(far.sum()) < _FEWEST:
-        return []
+        return None
     off = np.abs(predict(inner, rest) - rest.log_loss)[far]
     scatter = float(np.quantile(np.abs(inner.residuals[: len(kept)]), _LEVEL))
-    asked = np.sqrt(np.maximum(off**2 - scatter**2, 0.0)) / distance[far]
-    return [float(np.quantile(asked, _LEVEL))]
+    asked = np.sqrt(np.maximum(off**2 - scatter**2, 0.0)) / way[far]
+    return float(np.quantile(asked, _LEVEL))
 
 
-def _splits(rows: Rows) -> Iterator[NDArray[np.bool_]]:
+def _quantities(rows: Rows) -> dict[str, Array]:
+    """What a run can have more of than all others; of a teacher's loss, less."""
+    found = {
+        "parameters": rows.parameters,
+        "tokens": rows.tokens,
+        "flops": rows.parameters * rows.tokens,
+    }
+    return found if rows.teacher_loss is None else {**found, "teacher": -rows.teacher_loss}
+
+
+def _splits(rows: Rows) -> Iterator[tuple[str, NDArray[np.bool_]]]:
     """Which runs to leave out, by what they have most of."""
     for share in _LEFT_OUT:
-        yield _most(rows.parameters * rows.tokens, share)
-        yield _most(rows.parameters, share)
-        yield _most(rows.tokens, share)
-        if rows.teacher_loss is not None:
-            yield _most(-rows.teacher_loss, share)
-
-
-def _most(values: Array, share: float) -> NDArray[np.bool_]:
-    return np.asarray(values > np.quantile(values, 1.0 - share))
+        for name, values in _quantities(rows).items():
+            yield name, np.asarray(values > np.quantile(values, 1.0 - share))
 
 
 def _range(values: Array) -> tuple[float, float]:

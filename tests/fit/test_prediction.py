@@ -47,13 +47,14 @@ def written(path: Path, rows: Rows, form: str) -> Path:
     return path
 
 
-def test_distance() -> None:
-    """Zero inside, the root of summed squares of logarithms outside."""
-    found = Misfit(0.02, (1e8, 1e9), (1e9, 1e10), (1e17, 1e19), (2.0, 2.5))
-    assert found.distance(5e8, 5e9, 2.2) == 0
-    assert found.distance(1e9 * np.e, 5e9 / np.e, 2.2) == pytest.approx(1.0)
-    assert found.distance(5e8, 5e9, 2.0 / np.e) == pytest.approx(3.0)
-    assert found.half_width(1e9 * np.e, 1e9, 2.2) == pytest.approx(0.02)
+def test_ways_out() -> None:
+    """Nothing inside; outside the largest of what the ways ask for, in logarithms."""
+    ranges = ((1e8, 1e9), (1e9, 1e10), (1e17, 1e19))
+    found = Misfit(*ranges, 0.02, 0.01, 0.03, (2.0, 2.5), 0.05)
+    assert found.half_width(5e8, 5e9, 2.2) == 0
+    assert found.half_width(1e9 * np.e, 5e9 / np.e, 2.2) == pytest.approx(0.02)
+    assert found.half_width(1e9 * np.e, 1e10, 2.2) == pytest.approx(0.03)
+    assert found.half_width(5e8, 5e9, 2.0 / np.e) == pytest.approx(3 * 0.05)
 
 
 def test_intervals_widen_where_the_form_is_wrong(tmp_path: Path) -> None:
@@ -81,7 +82,7 @@ def test_a_true_law_learns_little(tmp_path: Path) -> None:
                     for name in ("supervised", "hoffmann"))  # fmt: skip
     assert right is not None
     assert wrong is not None
-    assert right.rate < 0.25 * wrong.rate
+    assert right.flops_rate < 0.25 * wrong.flops_rate
 
 
 def test_csv_repeats_the_input(tmp_path: Path) -> None:
