@@ -100,6 +100,7 @@ def rank_teachers(
         raise InfeasibleError(str(error), error.minimum_budget)
     rows.sort(key=lambda row: (row.student_loss, row.cross_entropy))
     student = next(row.recipe for row in rows if row.recipe is not None).student
+    assert student.parameters is not None and student.tokens is not None
     ideal = float(law.best_teacher_loss(student.parameters, student.tokens))
     best = supervised_optima(supervised_batch(problem, chosen))
     size, tokens = float(np.exp(best.u[0])), float(np.exp(best.s[0]))

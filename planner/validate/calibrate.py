@@ -90,7 +90,7 @@ def calibrate(rows: Sequence[Row], base: CoefficientSet) -> Calibration:
     """Fit both laws jointly to supervised and distilled runs."""
     optimize = require("scipy.optimize", extra="fit")
     law = base.distillation
-    assert law is not None
+    assert isinstance(law, DistillationLaw)
     frame = _Frame(rows, law, base.supervised)
     result = optimize.least_squares(frame.residuals, np.zeros(frame.size), x_scale="jac")
     mode = np.asarray(result.x)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coefficients import CoefficientSet
-from laws import DistillationLaw
+from laws import DistillationForm
 from planner.problem import Problem, Range, Teacher
 from planner.rows import require_distillation, teacher_loss
 
@@ -42,10 +42,9 @@ class Region:
     sizes: tuple[float, ...] = ()
 
     @property
-    def law(self) -> DistillationLaw:
+    def law(self) -> DistillationForm:
         """The distillation law."""
-        law: DistillationLaw = require_distillation(self.coefficients)
-        return law
+        return require_distillation(self.coefficients)
 
     @property
     def empty(self) -> bool:
