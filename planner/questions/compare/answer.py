@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from coefficients import CoefficientSet, load
 from planner import units
-from planner.charges import charges_to_compare
 from planner.documents import OpenFloat, Record, Values, derived, unwritten
 from planner.errors import InfeasibleError, ProblemError
 from planner.optimise.batch import Array
@@ -226,7 +225,7 @@ def compare(
     chosen = coefficients if coefficients is not None else load(problem.coefficients)
     sizes = list(students) or [problem.student]
     templates = [replace(problem, student=size) for size in sizes]
-    charges = charges_to_compare(problem)
+    charges = problem.comparable_charges()
     problems = [
         replace(each, budget=float(budget), charge_inference=i, charge_pretraining=p)
         for each in templates

@@ -224,16 +224,8 @@ def _assemble(
 
 def _others(problem: Problem) -> list[Problem]:
     """The scenarios beside the problem's own charges."""
-    charges = [scenario.charges for scenario in SCENARIOS.values()]
-    if problem.teachers:  # they exist: only their inference can be charged or not
-        sized = all(teacher.size is not None for teacher in problem.teachers)
-        charges = [(i, p) for i, p in charges if p == 0 and (sized or i == 0)]
-        charges = [(i, p) for i, p in charges if i != problem.charge_inference]
-    return [
-        problem.with_charges(*pair)
-        for pair in charges
-        if pair != (problem.charge_inference, problem.charge_pretraining)
-    ]
+    charges = [pair for pair in problem.comparable_charges() if pair != problem.own_charges]
+    return [problem.with_charges(*pair) for pair in charges]
 
 
 def _scenarios(
