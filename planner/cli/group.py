@@ -6,7 +6,9 @@ import difflib
 import errno
 import importlib
 import os
+import re
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -83,7 +85,8 @@ class PlannerGroup(click.Group):
         command = _load(cmd_name, self.registry[cmd_name])
         command.context_class = ShortContext
         if cmd_name == "plan":  # where people start
-            command.epilog = f"{EXAMPLE}\n\nOther commands: {', '.join(self.registry)}."
+            others = textwrap.fill(", ".join(self.registry), 90, break_on_hyphens=False)
+            command.epilog = f"{EXAMPLE}\n\n\b\nOther commands:\n{others}"
         command.context_settings = {**_CONTEXT, **command.context_settings}
         return command
 
@@ -111,8 +114,16 @@ class PlannerGroup(click.Group):
             from planner.errors import INPUT_ERRORS
 
             if isinstance(error, INPUT_ERRORS):
-                raise InputError(_sentence(str(error))) from error
+                raise InputError(_sentence(self._options_in(ctx, str(error)))) from error
             raise
+
+    def _options_in(self, ctx: click.Context, text: str) -> str:
+        """Fields in a message as the options that the user typed: min_teacher_size and so on."""
+        command = self.get_command(ctx, ctx.invoked_subcommand or "")
+        for each in command.params if command is not None else ():
+            if isinstance(each, click.Option) and "_" in (each.name or ""):
+                text = re.sub(rf"(?<![-\w'\"]){each.name}(?![\w'\"])", each.opts[0], text)
+        return text
 
     def main(
         self,

@@ -19,6 +19,9 @@ from planner.results import Warning as PlanWarning
 WIDE = 132
 """Columns from which warnings stand beside the verdict."""
 
+BETWEEN = 2
+"""Columns of the screen after each column of a table."""
+
 COLOURS = {"distil": "green", "supervised": "blue", "either": "yellow"}
 """The verdict's colour by its method."""
 
@@ -52,7 +55,11 @@ def _parts(sheet: Sheet, screen: Screen) -> list[RenderableType]:
     grids = list(sheet.grids)
     while grids:
         grid = grids.pop(0)
-        if grids and grids[0].beside and _width(grid) + _width(grids[0]) + 2 <= screen.width:
+        if (
+            grids
+            and grids[0].beside
+            and sum(_natural(grid, 10)) + sum(_natural(grids[0], 10)) + 2 <= screen.width
+        ):
             both = Table.grid(padding=(0, 2))
             both.add_row(_grid(grid, screen), _grid(grids.pop(0), screen))
             parts += [both, ""]
@@ -91,8 +98,8 @@ def _warnings(sheet: Sheet) -> Panel:
 def _grid(grid: Grid, screen: Screen) -> RenderableType:
     """The table with the widest bars that fit; rows one below the other where none do."""
     for half in (10, 4, 0):
-        if sum(_least(grid, half)) <= screen.width:
-            made = _table(grid, half)
+        if sum(_least(grid, half)) - BETWEEN < screen.width:
+            made = _table(grid, half, screen.width)
             break
     else:
         made = _stacked(grid)
@@ -102,18 +109,17 @@ def _grid(grid: Grid, screen: Screen) -> RenderableType:
     return Group(Text(f" {grid.title}", style="italic"), made)
 
 
-def _table(grid: Grid, half: int) -> RenderableType:
+def _table(grid: Grid, half: int, room: int) -> RenderableType:
     made = Table(box=_RULED, padding=(0, 1, 0, 0), header_style="bold", show_edge=False)
-    for position, (name, least) in enumerate(
-        zip(_heads(grid, half), _least(grid, half), strict=True)
-    ):
+    widths = _widths(grid, half, room)
+    for position, (name, width) in enumerate(zip(_heads(grid, half), widths, strict=True)):
         words_ = position == 0 or position in grid.left
         bars = any(not isinstance(row[position], str) for row in grid.rows)
         made.add_column(
             f" {name}" if position == 0 else name,
             justify="left" if words_ or bars else "right",
             overflow="fold",
-            min_width=least - 1,
+            width=width - BETWEEN,
             style="dim" if position in grid.faint else "",
         )
     for position, row in enumerate(grid.rows):
@@ -138,18 +144,23 @@ def _least(grid: Grid, half: int) -> list[int]:
         cells = [_cell(row[position], half).plain for row in grid.rows]
         parts = [word for cell in cells for word in (cell.split() if wraps else [cell])]
         longest = max(map(cell_len, [*name.split(), *parts]), default=0)
-        found.append(longest + 1 + (position == 0))
+        found.append(longest + BETWEEN + (position == 0))
     return found
 
 
-def _width(grid: Grid) -> int:
-    """Columns of the screen that the table takes with wide bars and nothing wrapped."""
-    columns = zip(
-        _heads(grid, 10),
-        *([_cell(each, 10).plain for each in row] for row in grid.rows),
-        strict=True,
-    )
-    return sum(max(map(cell_len, column)) + 1 for column in columns) + 1
+def _natural(grid: Grid, half: int) -> list[int]:
+    """Columns of the screen that each column takes with nothing wrapped."""
+    cells = [[_cell(each, half).plain for each in row] for row in grid.rows]
+    columns = zip(_heads(grid, half), *cells, strict=True)
+    return [max(map(cell_len, each)) + BETWEEN + (i == 0) for i, each in enumerate(columns)]
+
+
+def _widths(grid: Grid, half: int, room: int) -> list[int]:
+    """What each column gets: what it needs, and then of the rest as much as it can use."""
+    found = _least(grid, half)
+    for position, natural in enumerate(_natural(grid, half)):
+        found[position] += min(natural - found[position], room - sum(found))
+    return found
 
 
 def _stacked(grid: Grid) -> RenderableType:
