@@ -145,7 +145,7 @@ def infeasible(problem: Problem, smallest: float, coefficients: CoefficientSet) 
 
 def too_small(problem: Problem, smallest: float, coefficients: CoefficientSet) -> InfeasibleError:
     """The same for a smallest budget that is known to have a plan."""
-    where = " inside the law's domain of validity" if problem.stay_in_domain else ""
+    where = " inside the measured range" if problem.stay_in_domain else ""
     if problem.stay_in_domain and (reason := outside_reason(problem, coefficients)):
         return InfeasibleError(f"no plan exists{where}: {reason}.")
     if not math.isfinite(smallest) or smallest <= problem.budget:

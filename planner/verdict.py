@@ -78,11 +78,12 @@ def domain_warnings(recipe: Recipe, coefficients: CoefficientSet) -> tuple[Warni
         value, (low, high) = float(values[quantity] or 0.0), _range(domain, quantity)
         label, show = _NAMES[quantity]
         side, factor = ("below", low / value) if value < low else ("above", value / high)
+        verb = "are" if label.endswith(" tokens") else "is"
         times = f", by a factor of {units.format_ratio(factor)}" if factor >= 1.1 else ""
         found.append(
             Warning(
                 "outside-domain",
-                f"{label} ({show(value)}) is {side} the measured range "
+                f"{label} ({show(value)}) {verb} {side} the measured range "
                 f"{show(low)} to {show(high)}{times}.",
                 quantity,
                 value,
@@ -292,8 +293,7 @@ def decide(
         " ".join(
             line
             for line in (
-                _both(pair, outside and inside is not None),
-                _beyond(optimum) if inside is not None else "",
+                _both(pair, method != "undecided" and outside),
                 _where_it_would_pay(problem, scenarios, coefficients),
             )
             if line
@@ -362,36 +362,24 @@ def _caps(names: tuple[str, ...], problem: Problem) -> str:
 
 
 def _both(pair: Pair, inside: bool) -> str:
-    """What either method reaches, on how many tokens, and whether that tells them apart."""
+    """What either method reaches, on how many tokens, in one sentence."""
     student, alone = pair.recipe.student, pair.supervised.model
-    size = units.format_count(student.parameters)
-    same = alone.parameters == student.parameters
-    who = "" if same else f" of {units.format_count(alone.parameters)}"
-    text = (
-        f"{'Inside the measured range, a' if inside else 'A'} {size} student distilled on "
-        f"{units.format_count(student.tokens)} tokens from {teacher_words(pair.recipe)} reaches "
-        f"{units.format_loss(student.cross_entropy)} nats per token; supervised training{who} on "
-        f"{units.format_count(alone.tokens)} tokens reaches {units.format_loss(alone.cross_entropy)}"
-        f" (distilling {pair.difference:+.4f}"
+    differ = alone.parameters != student.parameters
+    size, other = (
+        f"a {units.format_count(each.parameters)} model " if differ else ""
+        for each in (alone, student)
     )
-    doubts = []
-    if pair.within_error:
-        doubts.append(f"within the law's own error of about {LAW_ERROR:.0%}")
+    difference = f"{pair.difference:+.4f}"
     if pair.disputed and pair.opinion is not None:
         theirs = pair.opinion.cross_entropy - pair.opinion.supervised
-        doubts.append(f"{theirs:+.4f} under {pair.opinion.source}")
-    return text + "".join(f", {doubt}" for doubt in doubts) + ")."
-
-
-def _beyond(optimum: Pair) -> str:
-    """The unrestricted optimum, which nobody has measured, in one sentence."""
-    student, alone = optimum.recipe.student, optimum.supervised.model
+        difference += f", {theirs:+.4f} under {pair.opinion.source}"
     return (
-        f"Extrapolated, the optimum ({units.format_count(student.tokens)} tokens from "
-        f"{teacher_words(optimum.recipe)}) would reach {units.format_loss(student.cross_entropy)}, "
-        f"supervised training on {units.format_count(alone.tokens)} tokens "
-        f"{units.format_loss(alone.cross_entropy)}."
-    )
+        f"{'There, supervised' if inside else 'Supervised'} training of "
+        f"{size}on {units.format_count(alone.tokens)} tokens reaches "
+        f"{units.format_loss(alone.cross_entropy)} nats per token; distilling {other}on "
+        f"{units.format_count(student.tokens)} tokens from {teacher_words(pair.recipe)} reaches "
+        f"{units.format_loss(student.cross_entropy)} ({difference})."
+    ).replace("training of on", "training on")
 
 
 def teacher_words(recipe: Recipe) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import click
 
 from planner.cli import console
 from planner.reports import FORMATS, PLAIN_SCREEN, Screen
@@ -17,10 +19,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Output:
-    """What --format, --output and --quiet say."""
+    """What --format, --output, --details and --quiet say."""
 
     format: str
     path: str | None = None
+    details: bool = False
     quiet: bool = False
 
     @classmethod
@@ -30,6 +33,7 @@ class Output:
         default: str,
         format_name: str | None,
         path: str | None,
+        details: bool,
         quiet: bool,
     ) -> Output:
         """The format asked for, else the one of FILE's suffix, else the default; "-" is stdout."""
@@ -38,12 +42,15 @@ class Output:
             suffix = Path(path).suffix.lower()
             by_suffix = {FORMATS[name].suffix: name for name in formats if name in FORMATS}
             format_name = by_suffix.get(suffix)
-        return cls(format_name or default, path, quiet)
+        return cls(format_name or default, path, details, quiet)
 
     @property
     def screen(self) -> Screen:
         """Room for a table: the terminal's, or plain text of 100 columns in a file."""
-        return console.screen() if self.path is None else PLAIN_SCREEN
+        screen = console.screen() if self.path is None else PLAIN_SCREEN
+        context = click.get_current_context(silent=True)
+        typed = context.find_object(str) if context is not None else None
+        return replace(screen, details=self.details, command=typed or "")
 
     def answer(self, answer: Answer) -> None:
         """Write an answer in the chosen format, its warnings on stderr if the format hides them."""
