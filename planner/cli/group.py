@@ -7,6 +7,7 @@ import errno
 import importlib
 import os
 import re
+import shlex
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -133,7 +134,12 @@ class PlannerGroup(click.Group):
         standalone_mode: bool = True,
         **extra: Any,
     ) -> Any:
-        """Click's main, except that Ctrl-C leaves with 130 as in every other tool."""
+        """Click's main, except that Ctrl-C leaves with 130 as in every other tool.
+
+        The words typed are the context's object, for an answer to say how it was asked.
+        """
+        args = sys.argv[1:] if args is None else list(args)
+        extra.setdefault("obj", shlex.join([prog_name or self.name or "", *args]))
         try:
             code = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
         except click.Abort:
