@@ -17,7 +17,8 @@ from laws import Cost
 from planner.optimise.supervised import supervised_optima
 from planner.optimum import Many, solve_many
 from planner.problem import Problem
-from planner.questions.compare.answer import Curve, compare
+from planner.questions.compare.answer import compare
+from planner.questions.compare.curves import Curve
 from planner.questions.explore.remember import remember
 from planner.rows import supervised_batch, teacher_flops
 from planner.scenarios import SCENARIOS
