@@ -15,7 +15,8 @@ from planner import units
 from planner.errors import ProblemError
 
 if TYPE_CHECKING:
-    from pydantic import GetCoreSchemaHandler
+    from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+    from pydantic.json_schema import JsonSchemaValue
     from pydantic_core import CoreSchema
 
 
@@ -32,14 +33,37 @@ class Quantity:
     def __get_pydantic_core_schema__(
         self, source: type[Any], handler: GetCoreSchemaHandler
     ) -> CoreSchema:
+        from pydantic_core import PydanticCustomError, core_schema
+
+        def check(given: Any) -> Any:
+            values = given if self.many and isinstance(given, list | tuple) else [given]
+            if all(isinstance(each, str | int | float) for each in values):
+                return given
+            raise PydanticCustomError("quantity", "must be a number or text")
+
+        return core_schema.no_info_plain_validator_function(check)
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        one: list[JsonSchemaValue] = [{"type": "number"}, {"type": "string"}]
+        return {"anyOf": [*one, {"type": "array", "items": {"anyOf": one}}] if self.many else one}
+
+
+@dataclass(frozen=True)
+class _Flag:
+    """See `Flag`."""
+
+    def __get_pydantic_core_schema__(
+        self, source: type[Any], handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
         from pydantic_core import core_schema
 
-        one = core_schema.union_schema(
-            [core_schema.float_schema(strict=True), core_schema.str_schema(strict=True)]
-        )
-        if not self.many:
-            return one
-        return core_schema.union_schema([core_schema.list_schema(one), one])
+        return core_schema.bool_schema(strict=True)
+
+
+Flag = Annotated[bool, _Flag()]
+"""True or false and nothing that could be taken for them."""
 
 
 def _listed(

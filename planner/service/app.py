@@ -9,6 +9,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -335,16 +336,16 @@ def _add_errors(app: FastAPI) -> None:
             )
         return _problem(problem, dict(error.headers or {}))
 
-    async def invalid(_: Request, error: Exception) -> Response:
+    async def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        return _problem(_of_validation(error))
+        return _problem(_of_validation(error, request.url.path.removeprefix("/v1/")))
 
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(RefusedError, refused)
     app.add_exception_handler(HTTPException, unknown)
 
 
-def _of_validation(error: RequestValidationError) -> Problem:
+def _of_validation(error: RequestValidationError, name: str) -> Problem:
     """Every fault of a body or a query; the planner's own error speaks for itself."""
     faults = error.errors()
     for fault in faults:
@@ -353,13 +354,21 @@ def _of_validation(error: RequestValidationError) -> Problem:
             return of_error(cause)
         if fault["type"] == "json_invalid":
             return Problem(400, "syntax", f"The body is not JSON: {fault['ctx']['error']}.")
-    sentences = [sentence({**each, "loc": each["loc"][1:]}) for each in faults]
-    text = (
-        sentences[0]
-        if len(sentences) == 1
-        else f"{len(sentences)} problems: " + "; ".join(sentences)
-    )
+    known = [each.name for each in fields(QUESTIONS[name].question)] if name in QUESTIONS else []
+    sentences = [_fault({**each, "loc": each["loc"][1:]}, known) for each in faults]
+    text = sentences[0] if len(sentences) == 1 else f"There are {len(sentences)} problems."
     return Problem(422, "problem", text, {"problems": sentences})
+
+
+def _fault(fault: Mapping[str, Any], known: list[str]) -> str:
+    """One fault as a sentence; a key that is misspelt with the nearest that is known."""
+    if fault["type"] == "unexpected_keyword_argument":
+        key = str(fault["loc"][-1])
+        near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+        hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}."
+        return f"Unknown key '{key}'{hint}"
+    text = sentence(fault)
+    return text[:1].upper() + text[1:]
 
 
 def _refusal_schema(text: str) -> dict[str, Any]:
@@ -385,7 +394,10 @@ PROBLEM = {
 REFUSALS = {
     400: "The body is not JSON.",
     401: "The server wants a bearer token.",
+    404: "There is nothing of this name.",
+    409: "The job has not ended.",
     413: "The body is larger than allowed.",
+    415: "The body is of another type than stated here.",
     422: "The question cannot be answered; `detail` says why in the command line's words, and "
     "`minimum_budget` what would do where the budget is too small.",
     503: "The server is busy; Retry-After says when to try again.",

@@ -14,6 +14,7 @@ disagree about a sign, the question stays open.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import sqrt

@@ -44,7 +44,7 @@ def display(plan: Plan, coefficients: CoefficientSet, budget: Any = None) -> dic
         },
         "scenarios": [
             {
-                "name": shown.scenario_name(each, plan) + words.OUTSIDE * each.outside_domain,
+                "name": each.name + words.OUTSIDE * each.outside_domain,
                 "chosen": each.chosen,
                 "student": words.on_tokens(each.recipe.student) if each.recipe else "none feasible",
                 "teacher": words.on_tokens(each.recipe.teacher) if each.recipe else words.NOTHING,
@@ -66,7 +66,7 @@ def display(plan: Plan, coefficients: CoefficientSet, budget: Any = None) -> dic
                 words.binding(recipe),
                 shown.baseline_binding(plan),
                 *recipe.notes,
-                words.uncharged(recipe.flops),
+                words.unknown_cost(recipe.flops),
                 shown.considered(plan),
                 shown.counting(plan),
             )

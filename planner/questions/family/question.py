@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from planner.errors import ProblemError
 from planner.questions.base import Bounded, Charges, Measured, Question, Scenario, Teachers
-from planner.questions.fields import Flops, Numbers, option
+from planner.questions.fields import Flag, Flops, Numbers, option
 
 if TYPE_CHECKING:
     from planner.questions.family.answer import FamilyPlan
@@ -48,12 +48,12 @@ class FamilyQuestion(Measured, Bounded, Teachers, Charges, Scenario, Question):
         metavar="LOSS[,...]",
         flag="--target",
     )
-    cached: bool = option("Compute logits once, over the longest run, and store.", default=False)
-    growth: bool = option(
+    cached: Flag = option("Compute logits once, over the longest run, and store.", default=False)
+    growth: Flag = option(
         "Show how the plan changes with the number of students, and the break-even count.",
         default=True,
     )
-    fixed_total: bool = option(
+    fixed_total: Flag = option(
         "For that table: all share one budget, rather than each bringing its share of it.",
         default=False,
     )

@@ -18,7 +18,7 @@ from planner.questions.base import (
     Sized,
     Teachers,
 )
-from planner.questions.fields import Share, option
+from planner.questions.fields import Flag, Share, option
 
 if TYPE_CHECKING:
     from planner.questions.plan.answer import Plan
@@ -46,7 +46,7 @@ class PlanQuestion(
         is_flag=False,
         flag_value="expected",
     )
-    sensitivity: bool = option("Also what each coefficient does to the plan.", default=False)
+    sensitivity: Flag = option("Also what each coefficient does to the plan.", default=False)
 
     @property
     def quick(self) -> bool:
