@@ -310,8 +310,8 @@ def in_domain(inside: InDomain, plan: Plan) -> str:
     proof = "" if inside.certificate is None or inside.certificate.proven else ", not proven"
     return (
         f"Best recipe inside the measured range: student {words.on_tokens(student)} tokens, "
-        f"teacher {words.on_tokens(teacher)}{'' if teacher.tokens is None else ' tokens'}, cross-entropy "
-        f"{units.format_loss(student.cross_entropy)} "
+        f"teacher {words.on_tokens(teacher)}{'' if teacher.tokens is None else ' tokens'}, "
+        f"cross-entropy {units.format_loss(student.cross_entropy)} "
         f"({words.signed(student.cross_entropy - plan.cross_entropy)} on the recipe here, "
         f"{words.signed(student.cross_entropy - plan.supervised.model.cross_entropy)} on "
         f"supervised{proof})."
