@@ -38,7 +38,10 @@ class Model(Record):
 
 @dataclass(frozen=True)
 class ExistingTeacher(Record):
-    """A teacher that no plan trains. Its size and tokens are None where they are not known."""
+    """A teacher that no plan trains. Its size and tokens are None where they are not known.
+
+    forward_flops: per token where its own architecture says them; F(N) otherwise.
+    """
 
     parameters: float | None
     tokens: float | None
@@ -46,6 +49,7 @@ class ExistingTeacher(Record):
     architecture: Architecture | None = None
     existing: Literal[True] = True
     name: str = ""
+    forward_flops: float | None = None
 
     @derived
     def tokens_per_parameter(self) -> float | None:

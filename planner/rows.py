@@ -113,6 +113,14 @@ def teacher_loss(teacher: Teacher, coefficients: CoefficientSet) -> Real:
     return coefficients.supervised.loss(teacher.size, teacher.tokens)
 
 
+def teacher_flops(teacher: Teacher, coefficients: CoefficientSet) -> float:
+    """Forward FLOPs per token of an existing teacher: its own where its architecture is known, else
+    F(N) of its size; 0 where that is unknown."""
+    if teacher.forward_flops is not None:
+        return teacher.forward_flops
+    return 0.0 if teacher.size is None else float(coefficients.flops.per_token(teacher.size))
+
+
 def require_distillation(coefficients: CoefficientSet) -> DistillationForm:
     """The set's distillation law; NoDistillationLawError for a supervised-only set."""
     if coefficients.distillation is None:
@@ -129,11 +137,10 @@ def _with_teacher(
     coefficients: CoefficientSet,
     domain: Domain | None,
 ) -> dict[str, Real]:
-    flops = 0.0 if teacher.size is None else float(coefficients.flops.per_token(teacher.size))
     row = {
         **row,
         "teacher_loss": teacher_loss(teacher, coefficients),
-        "teacher_flops": flops,
+        "teacher_flops": teacher_flops(teacher, coefficients),
         "charge_pretraining": 0.0,  # it exists: its training is sunk
     }
     known = {"teacher_parameters": teacher.size, "teacher_tokens": teacher.tokens}

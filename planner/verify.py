@@ -199,6 +199,8 @@ def _costs(
     own = float(coefficients.flops.per_token(student["parameters"]))
     size = teacher["parameters"]
     forward = 0.0 if size is None else float(coefficients.flops.per_token(size))
+    if problem.teachers and teacher["forward_flops"] is not None:  # its own architecture's
+        forward = teacher["forward_flops"]
     running = forward * student["tokens"]
     training = 0.0 if problem.teachers else 3.0 * forward * teacher["tokens"]
     charged = {
@@ -455,7 +457,9 @@ def _in_domain(inside: Part, problem: Problem, coefficients: CoefficientSet) -> 
 
 
 def _other(coefficients: CoefficientSet) -> CoefficientSet | None:
-    return load(coefficients.second_opinion) if coefficients.second_opinion else None
+    if coefficients.second_opinion is None:
+        return None
+    return replace(load(coefficients.second_opinion), flops=coefficients.flops)
 
 
 def _second_opinion(

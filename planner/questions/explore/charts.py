@@ -17,9 +17,10 @@ from laws import Cost
 from planner.optimise.supervised import supervised_optima
 from planner.optimum import Many, solve_many
 from planner.problem import Problem
-from planner.questions.compare.answer import Curve, compare
+from planner.questions.compare.answer import compare
+from planner.questions.compare.curves import Curve
 from planner.questions.explore.remember import remember
-from planner.rows import supervised_batch
+from planner.rows import supervised_batch, teacher_flops
 from planner.scenarios import SCENARIOS
 
 Array = NDArray[np.float64]
@@ -203,10 +204,13 @@ def _wins(
 def _spending(part: Many, problem: Problem, coefficients: CoefficientSet) -> dict[str, Any]:
     """`shares`: each term of Eq. 9 over the total, as Flops.shares has it; `spent`: the total,
     which bounds may keep below the budget."""
-    cost = Cost.of(
-        coefficients.flops,
-        part.student_parameters,
-        np.nan_to_num(part.teacher_parameters),  # one of unknown size is not charged
+    forward = coefficients.flops.per_token(np.nan_to_num(part.teacher_parameters))
+    if problem.teachers:  # one of unknown size is not charged
+        existing = [teacher_flops(each, coefficients) for each in problem.teachers]
+        forward = np.array(existing)[np.maximum(part.teacher, 0)]
+    cost = Cost(
+        coefficients.flops.per_token(part.student_parameters),
+        forward,
         problem.charge_inference,
         np.where(part.teacher >= 0, 0.0, problem.charge_pretraining),
         problem.serving_tokens,

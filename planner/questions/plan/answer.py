@@ -10,10 +10,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from coefficients import CoefficientSet, load
+from coefficients import CoefficientSet
 from planner import verdict
 from planner.documents import derived, unwritten
 from planner.errors import InfeasibleError, PlannerError
+from planner.needs import PlanResources, Setup, needs
 from planner.optimum import (
     Optimum,
     best_supervised,
@@ -46,7 +47,7 @@ from planner.results import (
 from planner.robust import robust_plan
 from planner.rows import require_distillation
 from planner.scenarios import SCENARIOS
-from planner.second_opinion import second_opinion
+from planner.second_opinion import other_set, second_opinion
 from planner.sensitivity import pulls
 from planner.uncertainty import assess
 from planner.verdict import Pair
@@ -60,7 +61,8 @@ class Plan(Answer):
     inside the measured range, where the optimum or the supervised model leaves it. uncertainty: of
     the two that decide (`decisive`). considered: every existing teacher and the student's
     cross-entropy under it, best first. near_optimal: the recipes almost as good, where they were
-    asked for.
+    asked for. resources: hours, energy, money, memory and storage, where an accelerator is
+    named.
     """
 
     KIND: ClassVar[str] = "plan"
@@ -80,6 +82,7 @@ class Plan(Answer):
     robust: Robust | None = None
     sensitivity: tuple[Pull, ...] = ()
     near_optimal: NearOptimal | None = None
+    resources: PlanResources | None = None
     law: Law = unwritten()
 
     @derived
@@ -141,6 +144,13 @@ def solve(
     if near_optimal is None:
         return found
     return replace(found, near_optimal=around(found.problem, near_optimal, chosen))
+
+
+def with_resources(plan: Plan, setup: Setup | None) -> Plan:
+    """The plan with what it takes on these devices; as it is without a setup."""
+    if setup is None:
+        return plan
+    return replace(plan, resources=needs(plan.recipe, plan.supervised, plan.law, setup))
 
 
 def solve_each(
@@ -208,9 +218,9 @@ def _buildable(
 
 def _second_optima(found: list[Optimum], coefficients: CoefficientSet) -> Iterator[Recipe | None]:
     """What the set's second opinion would do in each problem's place."""
-    if coefficients.second_opinion is None or not found:
+    other = other_set(coefficients)
+    if other is None or not found:
         return iter([None] * len(found))
-    other = load(coefficients.second_opinion)
     return iter([each.recipe for each in optima([each.problem for each in found], other)])
 
 
@@ -311,7 +321,7 @@ def _robust(
     criterion: str,
 ) -> Robust:
     """Robust over the set's own draws, or over those of its second opinion where it has none."""
-    other = load(coefficients.second_opinion) if coefficients.second_opinion else None
+    other = other_set(coefficients)
     sets = [coefficients, *([other] if other else [])]
     drawn = next((each for each in sets if each.draws_path is not None), coefficients)
     others = [NamedRecipe(coefficients.name, recipe)]

@@ -7,6 +7,7 @@ from typing import Any
 
 from planner import units
 from planner.questions.near_optimal.sheet import grids as near_grids
+from planner.questions.plan import needs_sheet
 from planner.questions.plan.answer import Plan
 from planner.reports import words
 from planner.reports.sheet import Bar, Deviation, Grid, Sheet, tidy
@@ -60,6 +61,7 @@ def sheet(plan: Plan) -> Sheet:
             _models(plan),
             _compute(plan),
             _scenarios(plan),
+            *_needs(plan),
             *_trust(plan),
             *near,
         ),
@@ -145,6 +147,12 @@ def _scenarios(plan: Plan) -> Grid:
     return Grid("", head, tuple(rows), strong)
 
 
+def _needs(plan: Plan) -> Iterator[Grid]:
+    """Hours, energy, money, memory and logits, where an accelerator was named."""
+    if plan.resources is not None:
+        yield from needs_sheet.grids(plan.resources)
+
+
 def _trust(plan: Plan) -> Iterator[Grid]:
     """The risk table and the sensitivities, where they were asked for."""
     if plan.robust is not None:
@@ -182,6 +190,7 @@ def _details(plan: Plan) -> list[str]:
         *([pull_note()] if plan.sensitivity else []),
         *confidence(plan),
         considered(plan),
+        *([] if plan.resources is None else needs_sheet.notes(plan.resources)),
         counting(plan),
     ]
     return [line for line in lines if line]
@@ -232,6 +241,9 @@ def _rows(plan: Plan) -> Iterator[Mapping[str, Any]]:
             row["binding"] = " ".join(recipe.binding)
         if each.certificate is not None:
             row |= {key: getattr(each.certificate, key) for key in _CERTIFICATE}
+        if plan.resources is not None:
+            known = needs_sheet.cells(plan.resources)
+            row |= known if each.chosen else dict.fromkeys(known)
         yield row
 
 
