@@ -9,6 +9,7 @@ from coefficients.load import DEFAULT as DEFAULT
 from coefficients.load import available as available
 from coefficients.load import load as load
 from coefficients.load import parse as parse
+from coefficients.misfit import Misfit as Misfit
 from coefficients.model import CoefficientSet as CoefficientSet
 from coefficients.model import Source as Source
 from coefficients.quality import Quality as Quality

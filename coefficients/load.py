@@ -15,6 +15,7 @@ import tomli
 
 from coefficients.domain import Domain, Range
 from coefficients.errors import CoefficientError
+from coefficients.misfit import Misfit
 from coefficients.model import CoefficientSet, Source
 from coefficients.quality import Quality
 from coefficients.scatter import Scatter
@@ -32,7 +33,7 @@ DEFAULT = "busbridge2025"
 
 _TABLES = (
     "name", "supervised", "distillation", "domain", "flops", "source", "quality", "draws",
-    "draws_sha256", "second_opinion", "scatter",
+    "draws_sha256", "second_opinion", "scatter", "misfit",
 )  # fmt: skip
 _SOURCE_KEYS = tuple(f.name for f in fields(Source))
 _TRANSFORMER_KEYS = (
@@ -127,6 +128,7 @@ def parse(
     source = reader.source(reader.table(document, "source"))
     quality = reader.quality(reader.table(document, "quality"))
     scatter = reader.scatter(reader.table(document, "scatter"))
+    misfit = reader.misfit(reader.table(document, "misfit"))
     draws = reader.draws(document.get("draws"), directory)
     stated = document.get("name", name)
     second, digest = document.get("second_opinion"), document.get("draws_sha256")
@@ -151,6 +153,7 @@ def parse(
         draws_sha256=digest,
         second_opinion=second,
         scatter=scatter,
+        misfit=misfit,
     )
 
 
@@ -346,6 +349,26 @@ class _Reader:
             if share is not None and share > 1:
                 self.problems.append(f"scatter.{key} = {share!r}: must be a share from 0 to 1")
         return Scatter(tuple(map(float, values)), **found)
+
+    def misfit(self, table: Mapping[str, Any] | None) -> Misfit | None:
+        if table is None:
+            return None
+        names = [f.name for f in fields(Misfit)]
+        self.unknown_keys(table, names, "misfit.")
+        rates = [name for name in names if name.endswith("_rate")]
+        measured = [name for name in names if name not in ("splits", *rates)]
+        found: dict[str, Any] = {
+            name: self.range(table[name], f"misfit.{name}") for name in measured if name in table
+        }
+        for name in rates:
+            found[name] = self.number(table.get(name, 0.0), f"misfit.{name}", zero=True)
+        splits = self.number(table.get("splits", 0), "misfit.splits", zero=True)
+        for name in ("parameters", "tokens", "flops"):
+            if name not in found:
+                self.problems.append(f"misfit.{name}: the range is missing")
+        if self.problems or splits is None:
+            return None
+        return Misfit(**found, splits=int(splits))
 
     def draws(self, value: Any, directory: Path | None) -> Path | None:
         if value is None:

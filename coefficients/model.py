@@ -10,6 +10,7 @@ import numpy as np
 
 from coefficients.domain import Domain, Range
 from coefficients.errors import CoefficientError
+from coefficients.misfit import Misfit
 from coefficients.quality import Quality
 from coefficients.scatter import Scatter
 from laws import DistillationForm, Family, ForwardFlops, SupervisedForm, SupervisedLaw
@@ -36,7 +37,7 @@ class CoefficientSet:
     `distillation` is None for a supervised-only set. `draws_path` names an .npz file beside the
     TOML file with resampled coefficients (one array per coefficient), see `draws`; `draws_sha256`
     is what that file must hash to. `quality` is what a fit reports of itself, `scatter` says how
-    single runs lie about a fitted law.
+    single runs lie about a fitted law, `misfit` how far the law may be off beyond its runs.
     `second_opinion` names the set that plans under this one are compared with.
     """
 
@@ -53,6 +54,7 @@ class CoefficientSet:
     draws_sha256: str | None = None
     second_opinion: str | None = None
     scatter: Scatter | None = None
+    misfit: Misfit | None = None
 
     @property
     def supervised(self) -> SupervisedLaw:

@@ -32,6 +32,7 @@ def dumps(chosen: CoefficientSet) -> str:
         if distillation is None
         else _law(distillation, "distillation", DISTILLATION_LAWS, chosen.intervals),
         "scatter": {} if chosen.scatter is None else _stated(chosen.scatter),
+        "misfit": {} if chosen.misfit is None else _stated(chosen.misfit),
         "domain": _stated(chosen.domain),
         "flops": _flops(chosen),
     }

@@ -10,6 +10,7 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,10 @@ def _accelerator(table: Any) -> Accelerator:
     return Accelerator(**{**table, **lists})
 
 
-ACCELERATORS = load_accelerators(Path(__file__).parent / "data" / "accelerators.toml")
+@cache
+def accelerators() -> tuple[Accelerator, ...]:
+    """The shipped catalogue, read when it is first asked for."""
+    return load_accelerators(Path(__file__).parent / "data" / "accelerators.toml")
 
 
 def lookup(device_name: str) -> Accelerator | None:
@@ -120,7 +124,7 @@ def lookup(device_name: str) -> Accelerator | None:
     """
     if any(_has(word, device_name) for word in ("MIG", "Laptop", "RTX 4090 D", "Max-Q")):
         return None
-    return next((a for a in ACCELERATORS if any(_has(m, device_name) for m in a.driver)), None)
+    return next((a for a in accelerators() if any(_has(m, device_name) for m in a.driver)), None)
 
 
 def _has(words: str, name: str) -> bool:
@@ -128,14 +132,15 @@ def _has(words: str, name: str) -> bool:
 
 
 def named(
-    device: str, text: str = "", catalogue: Iterable[Accelerator] = ACCELERATORS
+    device: str, text: str = "", catalogue: Iterable[Accelerator] | None = None
 ) -> Accelerator:
     """The accelerator a person means, whatever the case, spaces and hyphens of the name.
 
     H100 is the SXM module, A100 the one with 80 GB. Raises QuantityError with the nearest names for
     an unknown one; `text` is the whole of what the person wrote.
     """
-    by_name = {plain_name(name): each for each in catalogue for name in (each.name, *each.aliases)}
+    known = accelerators() if catalogue is None else catalogue
+    by_name = {plain_name(name): each for each in known for name in (each.name, *each.aliases)}
     wanted = plain_name(device)
     for candidate in (wanted, wanted.removeprefix("nvidia"), wanted.removeprefix("amd")):
         if candidate in by_name:
@@ -143,8 +148,8 @@ def named(
     near = dict.fromkeys(
         by_name[name].name for name in difflib.get_close_matches(wanted, by_name, n=5, cutoff=0.5)
     )
-    known = list(dict.fromkeys(each.name for each in by_name.values()))
-    hint = f"did you mean {' or '.join(list(near)[:3])}?" if near else f"known: {', '.join(known)}."
+    names = list(dict.fromkeys(each.name for each in by_name.values()))
+    hint = f"did you mean {' or '.join(list(near)[:3])}?" if near else f"known: {', '.join(names)}."
     within = f" in '{text}'" if text and text.strip() != device.strip() else ""
     raise QuantityError(
         f"unknown accelerator '{device.strip()}'{within}; {hint} Or give its peak in a TOML file, "
@@ -251,7 +256,7 @@ _ANY_DEVICE = ("gpu", "device", "chip", "accelerator", "tpu")
 
 
 def parse_hardware(
-    text: str, offer: Offer = Offer(), catalogue: Iterable[Accelerator] = ACCELERATORS
+    text: str, offer: Offer = Offer(), catalogue: Iterable[Accelerator] | None = None
 ) -> Hardware | None:
     """A budget written as hardware and time, GPU-hours or money; None if it is nothing of the kind.
 

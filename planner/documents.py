@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 from planner.errors import INPUT_ERRORS, DocumentError
 
@@ -53,8 +53,10 @@ class Record:
             inner = inner["schema"]
         inner["fields"] = [each for each in inner["fields"] if each["name"] not in _unwritten(kind)]
         for each in inner["fields"]:
-            if each["schema"]["type"] == "nullable":  # files without null leave the key out
-                each["schema"] = core_schema.with_default_schema(each["schema"], default=None)
+            held = each["schema"]
+            held = held["schema"] if held["type"] == "default" else held
+            if held["type"] == "nullable":  # files without null leave the key out
+                each["schema"] = core_schema.with_default_schema(held, default=None)
         for name in _derived(kind):
             getter = getattr(kind, name).fget
             hint = get_type_hints(getter, include_extras=True)["return"]
@@ -81,6 +83,29 @@ class Unwritten:
 def unwritten() -> Any:
     """A field that documents leave out; None in an answer that was read from one."""
     return field(default=None, repr=False, compare=False, metadata={"unwritten": True})
+
+
+@dataclass(frozen=True)
+class OrInfinite:
+    """Annotates a float that may be infinite, which JSON has no word for: null means `value`."""
+
+    value: float
+
+    def __get_pydantic_core_schema__(
+        self, source: type[Any], handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        from pydantic_core import core_schema
+
+        def read(given: float | None) -> float:
+            return self.value if given is None or math.isnan(given) else given
+
+        number = core_schema.nullable_schema(handler(source))
+        schema = core_schema.no_info_after_validator_function(read, number)
+        return core_schema.with_default_schema(schema, default=self.value)
+
+
+OpenFloat = Annotated[float, OrInfinite(math.nan)]
+"""A number that may be infinite or unknown: null in documents, read back as NaN."""
 
 
 @dataclass(frozen=True)
@@ -158,12 +183,18 @@ def schema(kind: type[Any]) -> Document:
 
 
 def load(kind: type[Kind], document: Any, name: str = "document") -> Kind:
-    """The object of a document; raises DocumentError listing every fault with its place."""
+    """The object of a document; raises DocumentError listing every fault with its place.
+
+    Types are taken at their word: neither true nor "1" is a number.
+    """
+    import json
+
     from pydantic import ValidationError
 
     wanted: Any = kind
     try:
-        found: Kind = _adapter(wanted).validate_python(document)
+        text = json.dumps(document, default=str)  # TOML knows dates, which no document holds
+        found: Kind = _adapter(wanted).validate_json(text, strict=True)
     except ValidationError as error:
         faults = [sentence(each) for each in error.errors(include_url=False)]
         faults = list(dict.fromkeys(faults))

@@ -161,8 +161,8 @@ def _assumptions(recipe: Recipe, setup: Setup) -> list[str]:
             parts = f"prompts at {shares.prefill:.0%} of the peak, completions"
         said.append(
             f"serving counts F(N) FLOPs per token, {parts} at {shares.decode:.0%}; idle devices "
-            "and caches of prompts are not counted, and budgets in GPU-hours or money are converted at "
-            "the training utilisation"
+            "and caches of prompts are not counted, and budgets in GPU-hours or money are "
+            "converted at the training utilisation"
         )
     return said
 

@@ -192,8 +192,9 @@ class Problem:
 
     @property
     def scenario(self) -> str:
-        """The scenario's name, ``custom`` for other charges."""
-        return scenario_of(self.charge_inference, self.charge_pretraining)
+        """The scenario's name, ``custom`` for other charges. Existing teachers are not trained."""
+        pretraining = 0.0 if self.teachers else self.charge_pretraining
+        return scenario_of(self.charge_inference, pretraining)
 
     @property
     def size_range(self) -> Range:
@@ -247,6 +248,21 @@ class Problem:
             stay_in_domain=_flag(given, "stay_in_domain"),
             round_to_architecture=_flag(given, "round_to_architecture"),
         )
+
+    def comparable_charges(self) -> list[tuple[float, float]]:
+        """Charges (inference, pretraining) under which the question makes sense: the scenarios, and
+        its own if they are custom. Existing teachers are not trained, and need a size for inference
+        to have a cost."""
+        charges = [each.charges for each in SCENARIOS.values()]
+        if self.teachers:
+            sized = all(each.size is not None for each in self.teachers)
+            charges = [(i, p) for i, p in charges if p == 0 and (sized or i == 0)]
+        return charges if self.own_charges in charges else [*charges, self.own_charges]
+
+    @property
+    def own_charges(self) -> tuple[float, float]:
+        """(charge_inference, charge_pretraining), the latter 0 for existing teachers."""
+        return (self.charge_inference, 0.0 if self.teachers else self.charge_pretraining)
 
     def to_mapping(self) -> dict[str, Any]:
         """The same in plain values, as `from_mapping` and questions take it, with every bound."""
@@ -318,7 +334,7 @@ def _flag(given: Mapping[str, Any], key: str) -> bool:
 
 def _bounds(given: Mapping[str, Any]) -> Bounds:
     base = given.get("bounds", "practical")
-    if isinstance(base, Mapping):
+    if isinstance(base, Mapping):  # of a document
         _only(base, VARIABLES, "bounds")
         base = Bounds(**{name: (float(low), float(high)) for name, (low, high) in base.items()})
     if not isinstance(base, Bounds):

@@ -5,13 +5,14 @@ Documents hold their fields and `derived` properties; sheets only arrange them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 from coefficients import CoefficientSet
 from laws import Architecture
-from planner.documents import Record, derived
+from planner.documents import OpenFloat, OrInfinite, Record, derived
 
 
 @dataclass(frozen=True)
@@ -111,8 +112,8 @@ class Certificate(Record):
     minus the bound; `boxes` counts the boxes of the branch and bound that proves it.
     """
 
-    lower_bound: float
-    gap: float
+    lower_bound: Annotated[float, OrInfinite(-math.inf)]
+    gap: Annotated[float, OrInfinite(math.inf)]
     tolerance: float
     boxes: int = 0
 
@@ -163,7 +164,7 @@ class ScenarioResult(Record):
 class Verdict:
     """`method` is "distil", "supervised" or "either"; `text` says it in one sentence."""
 
-    method: str
+    method: Literal["distil", "supervised", "either"]
     text: str
 
 
@@ -183,7 +184,13 @@ class Warning:  # noqa: A001 - the word users know; nothing here raises Python's
     text: str
     quantity: str = ""
     value: float | None = None
-    range: tuple[float, float] | None = None
+    range: (
+        tuple[
+            Annotated[float, OrInfinite(-math.inf)],
+            Annotated[float, OrInfinite(math.inf)],
+        ]
+        | None
+    ) = None
     scope: Scope = "recipe"
     alarm: bool = False
 
@@ -258,10 +265,10 @@ class View(Record):
 
     name: str
     loss: tuple[float, ...]
-    best: float
+    best: OpenFloat
 
     @derived
-    def regret(self) -> tuple[float, ...]:
+    def regret(self) -> tuple[OpenFloat, ...]:
         """What each recipe loses against the best plan under this view, nats."""
         return tuple(loss - self.best for loss in self.loss)
 

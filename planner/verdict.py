@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from coefficients import CoefficientSet, Domain, Range
 from laws._types import Real
 from planner import units
+from planner.models import vocabulary_warnings
 from planner.problem import Problem
 from planner.recipe import quantities
 from planner.results import Baseline, Recipe, ScenarioResult, SecondOpinion, Verdict, Warning
@@ -42,6 +43,7 @@ def warnings_of(
         *domain_warnings(recipe, coefficients),
         *opinion_warnings(opinion, recipe, coefficients),
         *teacher_warnings(recipe, coefficients),
+        *vocabulary_warnings(recipe.teacher, coefficients.vocabulary),
         *baseline_warnings(baseline, coefficients),
     )
 

@@ -7,15 +7,16 @@ from functools import cache
 
 from coefficients import CoefficientSet, load
 from planner.problem import Bounds, Problem, Teacher
+from planner.questions.plan.answer import Plan
 from planner.results import (
     Baseline,
     Certificate,
     Coefficients,
+    Considered,
     ExistingTeacher,
     Flops,
     InDomain,
     Model,
-    Plan,
     Recipe,
     ScenarioResult,
     Verdict,
@@ -90,14 +91,19 @@ def flops(student: Model, teacher: Model, charges: tuple[float, float]) -> Flops
 
 
 def scenario(
-    name: str, found: Recipe | None, baseline: Model, proven: bool = True
+    name: str,
+    found: Recipe | None,
+    baseline: Model,
+    chosen: str,
+    charges: tuple[float, float] | None = None,
 ) -> ScenarioResult:
-    """One row of the comparison."""
-    charges = SCENARIOS[name].charges
+    """One row of the comparison; outside the domain where the teacher is larger than any fitted."""
+    charges = SCENARIOS[name].charges if charges is None else charges
     if found is None:
-        return ScenarioResult(name, *charges, None, None, None)
+        return ScenarioResult(name, name == chosen, *charges)
     difference = found.student.cross_entropy - baseline.cross_entropy
-    return ScenarioResult(name, *charges, found, proof(found, proven), difference)
+    outside = (found.teacher.parameters or 0.0) > 12.6e9
+    return ScenarioResult(name, name == chosen, *charges, found, proof(found), difference, outside)
 
 
 def proof(found: Recipe, proven: bool = True) -> Certificate:
@@ -134,7 +140,7 @@ def happy() -> Plan:
         recipe=chosen,
         certificate=proof(chosen),
         supervised=Baseline(supervised, Flops(float(law().flops.training(1e9, supervised.tokens)))),
-        scenarios=tuple(scenario(name, found, supervised) for name, found in rows.items()),
+        scenarios=tuple(scenario(name, found, supervised, "full") for name, found in rows.items()),
         verdict=Verdict(
             "supervised",
             f"Train it directly: with the teacher's costs paid, distilling is {loss:.4f} nats "
@@ -150,6 +156,7 @@ def extrapolated() -> Plan:
     plan = happy()
     supervised = model(3e9, spend(1e21, 3e9, model(1e9, 1e9), (0, 0)))
     wild = full_budget(3e9, model(8.4e10, 2e13), (1, 0), binding=("max-teacher-tokens",))
+    asked = "teacher-inference"
     tame = full_budget(3e9, model(1.1e9, 5.12e11), (1, 0))
     return replace(
         plan,
@@ -158,10 +165,10 @@ def extrapolated() -> Plan:
         certificate=proof(wild),
         supervised=Baseline(supervised, Flops(float(law().flops.training(3e9, supervised.tokens)))),
         scenarios=(
-            scenario("best-case", full_budget(3e9, model(9e9, 2e12), (0, 0)), supervised),
-            scenario("teacher-inference", wild, supervised),
-            scenario("teacher-pretraining", None, supervised),
-            scenario("full", full_budget(3e9, model(2.2e9, 1.5e10)), supervised),
+            scenario("best-case", full_budget(3e9, model(9e9, 2e12), (0, 0)), supervised, asked),
+            scenario("teacher-inference", wild, supervised, asked),
+            scenario("teacher-pretraining", None, supervised, asked),
+            scenario("full", full_budget(3e9, model(2.2e9, 1.5e10)), supervised, asked),
         ),
         verdict=Verdict("distil", "Distil, but only inside the domain: the optimum leaves it."),
         warnings=(
@@ -210,24 +217,21 @@ def existing_teacher() -> Plan:
     """The better of two teachers that exist, known by its loss alone; its logits are stored."""
     plan = happy()
     teacher = ExistingTeacher(None, None, 2.05, name="in-house")
-    chosen = recipe(1e9, 1.32e11, teacher, (0, 1))
+    chosen = recipe(1e9, 1.32e11, teacher, (0, 0))
     baseline = plan.supervised.model
     return replace(
         plan,
         problem=Problem(
-            1e21, 1e9, charge_inference=0.0,
+            1e21, 1e9, charge_inference=0.0, charge_pretraining=0.0,
             teachers=(Teacher(loss=2.05, name="in-house"), Teacher(size=7e9, tokens=140e9)),
         ),
         recipe=replace(chosen, notes=("The teacher's pretraining is sunk and not charged.",)),
         certificate=proof(chosen),
-        scenarios=(
-            scenario("best-case", replace(chosen), baseline),
-            scenario("teacher-pretraining", chosen, baseline),
-        ),
+        scenarios=(scenario("best-case", chosen, baseline, "best-case"),),
         verdict=Verdict("distil", "Distil from in-house: 0.0303 nats better than supervised."),
         considered=(
-            ("7B parameters, 140B tokens", 2.3017),
-            ("in-house", chosen.student.cross_entropy),
+            Considered("in-house", chosen.student.cross_entropy),
+            Considered("7B parameters, 140B tokens", 2.3017),
         ),
     )  # fmt: skip
 
@@ -236,14 +240,19 @@ def custom_charges() -> Plan:
     """Half of the inference and an eighth of the pretraining: no named scenario."""
     plan = happy()
     chosen = full_budget(1e9, model(1.4e9, 6.1e10), (0.5, 0.125), binding=("max-student-size",))
+    chosen = replace(chosen, flops=replace(chosen.flops, serving=float(law().flops(1e9) * 1e11)))
     return replace(
         plan,
         problem=Problem(
             1e21, None, charge_inference=0.5, charge_pretraining=0.125,
             bounds=Bounds(student_size=(1e8, 1e9)), serving_tokens=1e12,
         ),
-        recipe=replace(chosen, flops=replace(chosen.flops, serving=float(law().flops(1e9) * 1e11))),
+        recipe=chosen,
         certificate=proof(chosen),
+        scenarios=(
+            *(replace(each, chosen=False) for each in plan.scenarios),
+            scenario("custom", chosen, plan.supervised.model, "custom", (0.5, 0.125)),
+        ),
         verdict=Verdict("either", "Either will do: the two differ by less than the law can tell."),
     )  # fmt: skip
 

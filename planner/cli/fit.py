@@ -84,6 +84,7 @@ def command(
             base=base,
             coverage=found.coverage,
             coverage_sizes=found.coverage_sizes,
+            misfit=found.misfit,
             **words,
         )
         written += write(target, point, boot, found.open_ones, origin)

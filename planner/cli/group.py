@@ -91,7 +91,10 @@ class PlannerGroup(click.Group):
         """The command of that name; an unknown name is answered with the nearest known ones."""
         name = str(args[0])
         if name in self.registry or ctx.resilient_parsing or name.startswith("-"):
-            return super().resolve_command(ctx, args)
+            found = super().resolve_command(ctx, args)
+            if found[1] is not None and not ctx.resilient_parsing:
+                _refuse_repeated(found[1], ctx, found[2])
+            return found
         near = difflib.get_close_matches(name, list(self.registry), n=2, cutoff=0.5)
         hint = (
             f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(self.registry)}."
@@ -165,6 +168,19 @@ class PlanGroup(PlannerGroup):
                 if item.value not in known
             ]
         return found
+
+
+def _refuse_repeated(command: click.Command, parent: click.Context, args: list[str]) -> None:
+    """Raises InputError for an option with one value that is given twice; click keeps the last."""
+    try:
+        parser = command.make_parser(click.Context(command, parent=parent))
+        _, _, order = parser.parse_args(args=list(args))
+    except click.UsageError:
+        return  # the command itself says what is wrong
+    for each in order:
+        single = isinstance(each, click.Option) and not each.multiple and not each.is_flag
+        if single and order.count(each) > 1:
+            raise InputError(f"{each.opts[0]} is given more than once; give it one value.")
 
 
 def _drop_output() -> None:

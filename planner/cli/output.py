@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from planner.cli import console
+from planner.errors import ProblemError
 from planner.reports import FORMATS, PLAIN_SCREEN, Screen
 from planner.reports.sheet import texts
 
@@ -32,13 +33,25 @@ class Output:
         path: str | None,
         quiet: bool,
     ) -> Output:
-        """The format asked for, else the one of FILE's suffix, else the default; "-" is stdout."""
+        """The format asked for, else the one of FILE's suffix, else the default; "-" is stdout.
+
+        Raises ProblemError for a suffix of no format, or of another than the one asked for.
+        """
         path = None if path == "-" else path
-        if format_name is None and path is not None:
-            suffix = Path(path).suffix.lower()
-            by_suffix = {FORMATS[name].suffix: name for name in formats if name in FORMATS}
-            format_name = by_suffix.get(suffix)
-        return cls(format_name or default, path, quiet)
+        suffix = Path(path).suffix.lower() if path is not None else ""
+        by_suffix = {FORMATS[name].suffix: name for name in formats}
+        shown = by_suffix.get(suffix)
+        if suffix and shown is None and format_name is None:
+            raise ProblemError(
+                f"no format has the suffix of '{path}'; name one with --format, or end the file in "
+                f"{', '.join(by_suffix)}."
+            )
+        if shown and format_name and FORMATS[shown].media_type != FORMATS[format_name].media_type:
+            raise ProblemError(
+                f"'{path}' is named like {shown}, but --format is {format_name}; change one of "
+                "them."
+            )
+        return cls(format_name or shown or default, path, quiet)
 
     @property
     def screen(self) -> Screen:

@@ -54,6 +54,10 @@ model_options = _options(
     click.option("--aspect-ratio", type=int, help="Width per layer."),
     click.option("--head-size", type=int, help="Width of an attention head."),
     click.option("--context", type=int, help="Tokens per sequence."),
+    click.option("--ffn-multiple", type=int, help="What the feed-forward width is rounded up to."),
+    click.option("--kv-group", type=int, help="Query heads that share a key-value head; 1."),
+    click.option("--rope-base", type=float, help="Base of the rotary positions; 500,000."),
+    click.option("--vocabulary-multiple", type=int, help="What the embedding is padded to; 128."),
 )
 
 data_options = _options(
@@ -62,6 +66,7 @@ data_options = _options(
     click.option("--vocabulary", type=int, help="Entries of the tokenizer that is trained."),
     click.option("--field", help="Column that holds the text; text unless given."),
     click.option("--max-documents", type=int, help="Read at most this many documents."),
+    click.option("--end-token", help="The tokenizer's token that closes a document."),
     click.option("--cache", type=click.Path(path_type=Path), help="Where tokens are kept."),
 )
 
@@ -76,6 +81,8 @@ machine_options = _options(
     click.option("--microbatch", type=int, help="Sequences per device and backward pass."),
     click.option("--recompute", is_flag=True, help="Recompute activations to save memory."),
     click.option("--checkpoint-every", type=int, metavar="STEPS"),
+    click.option("--checkpoint-minutes", type=float, help="Checkpoints by time instead."),
+    click.option("--evaluate-every", type=int, metavar="STEPS", help="Measure during the run."),
     click.option("--deterministic", is_flag=True, help="Deterministic kernels only."),
     click.option("--peak", metavar="FLOPS", help="Peak for MFU instead of the catalogue's."),
     click.option("--threads", type=click.IntRange(1), help="CPU threads."),
@@ -114,6 +121,17 @@ machine_options = _options(
 @click.option("--learning-rate", type=float, help="Peak; 0.01 unless given.")
 @click.option("--d-base", type=int, help="Width from which hidden learning rates fall.")
 @click.option("--warmup-steps", type=int)
+@click.option("--schedule", type=click.Choice(["cosine", "wsd"]), help="Of the learning rate.")
+@click.option("--decay-share", type=float, help="Share of a wsd run that decays; 0.2.")
+@click.option("--final-fraction", type=float, help="Last rate over the peak; 0.001.")
+@click.option("--weight-decay", type=float, help="Independent of the rate; 1e-4.")
+@click.option("--beta1", type=float, help="Of Adam; 0.9.")
+@click.option("--beta2", type=float, help="Of Adam; 0.95.")
+@click.option("--epsilon", type=float, help="Of Adam; 1e-8.")
+@click.option("--clip", type=float, help="Largest norm of the gradient; 1.")
+@click.option("--z-loss", type=float, help="Weight of log^2 Z; 1e-4.")
+@click.option("--mask-documents", is_flag=True, help="No token reads another document.")
+@click.option("--evaluation-tokens", metavar="N", help="Held-out tokens measured; all of them.")
 @click.option("--max-epochs", type=float, help="Most repeats of the data; 4 unless given.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @machine_options
@@ -184,7 +202,7 @@ def machine_of(given: dict[str, Any]) -> Machine:
         torch.set_num_threads(given["threads"])
     peak = None if given["peak"] is None else units.parse_flops(given["peak"], "peak")
     names = ("device", "precision", "compile", "kernel", "parallel", "microbatch", "recompute")
-    more = ("checkpoint_every", "deterministic")
+    more = ("checkpoint_every", "checkpoint_minutes", "evaluate_every", "deterministic")
     return Machine(peak=peak, **_set({name: given[name] for name in (*names, *more)}))
 
 
@@ -192,7 +210,7 @@ def data_of(given: dict[str, Any], scale: dict[str, int]) -> DataSpec:
     """The `DataSpec` of the data options."""
     from planner.trainer.data import DataSpec
 
-    names = ("corpus", "tokenizer", "vocabulary", "field", "max_documents")
+    names = ("corpus", "tokenizer", "vocabulary", "field", "max_documents", "end_token")
     chosen = _set({name: given[name] for name in names})
     return DataSpec(**{"vocabulary": scale["vocabulary"], **chosen})
 
@@ -204,16 +222,21 @@ def config_of(given: dict[str, Any], scale: dict[str, int], vocabulary: int) -> 
 
     names = ("aspect_ratio", "head_size", "context")
     shape = {name: given[name] or scale[name] for name in names}
-    shape["ffn_multiple"] = scale["ffn_multiple"]
+    shape["ffn_multiple"] = given["ffn_multiple"] or scale["ffn_multiple"]
+    shape["kv_group"] = given["kv_group"] or 1
+    shape["vocabulary_multiple"] = given["vocabulary_multiple"] or 128
     layers = given["layers"]
     if layers is None and given["size"] is not None:
         family = Family(
-            shape["aspect_ratio"], shape["head_size"], ffn_multiple=shape["ffn_multiple"]
+            shape["aspect_ratio"],
+            shape["head_size"],
+            kv_group=shape["kv_group"],
+            ffn_multiple=shape["ffn_multiple"],
         )
         layers = family.nearest(units.parse_count(given["size"], "size")).layers
     if layers is None:
         raise PlannerError("a model needs its --layers, its --size, or a --recipe")
-    return Config(layers, vocabulary=vocabulary, **shape)
+    return Config(layers, vocabulary=vocabulary, **shape, **_set({"rope_base": given["rope_base"]}))
 
 
 def _spec(role: str, given: dict[str, Any]) -> RunSpec:
@@ -230,7 +253,11 @@ def _spec(role: str, given: dict[str, Any]) -> RunSpec:
     data = data_of(given, scale)
     # A small corpus may hold fewer entries than asked for; a given tokenizer has its own number.
     vocabulary = prepare(data, given["cache"]).vocabulary
-    hyper = ("learning_rate", "d_base", "warmup_steps", "max_epochs")
+    hyper = (
+        "learning_rate", "d_base", "warmup_steps", "max_epochs", "decay_share", "final_fraction",
+        "weight_decay", "beta1", "beta2", "epsilon", "clip", "z_loss",
+    )  # fmt: skip
+    limit = given["evaluation_tokens"]
     return RunSpec(
         config_of(given, scale, vocabulary),
         round(units.parse_count(given["tokens"], "tokens")),
@@ -241,8 +268,12 @@ def _spec(role: str, given: dict[str, Any]) -> RunSpec:
         seed=given["seed"],
         data=data,
         hyper=Hyper(
-            batch=given["batch"] or scale["batch"], **_set({name: given[name] for name in hyper})
+            batch=given["batch"] or scale["batch"],
+            schedule_form=given["schedule"] or "cosine",
+            **_set({name: given[name] for name in hyper}),
         ),
+        evaluation_tokens=limit and round(units.parse_count(limit, "evaluation tokens")),
+        mask_documents=given["mask_documents"],
     )
 
 

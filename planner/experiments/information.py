@@ -12,7 +12,7 @@ import numpy as np
 
 from laws._types import Array
 from planner.fit.build import Task
-from planner.fit.coordinates import PRIOR, natural
+from planner.fit.coordinates import natural, prior_width
 from planner.fit.rows import Rows
 
 
@@ -38,7 +38,7 @@ def jacobian(task: Task, theta: Array, rows: Rows) -> Array:
 
 def prior_precision(names: tuple[str, ...]) -> Array:
     """The precision matrix before any run, (P, P)."""
-    return np.diag([PRIOR[name.rpartition(".")[2]] ** -2.0 for name in names])
+    return np.diag([prior_width(name) ** -2.0 for name in names])
 
 
 def cells_of(*rows: Rows) -> Array:

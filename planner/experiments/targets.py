@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from coefficients import CoefficientSet
-from laws import Cost, DistillationLaw
+from laws import Cost, DistillationForm
 from laws._types import Array
 from planner.errors import ProblemError
 from planner.fit.build import Task
@@ -45,7 +45,7 @@ def region(
 
 
 def plan_target(
-    task: Task, theta: Array, law: DistillationLaw, chosen: CoefficientSet, problem: Problem
+    task: Task, theta: Array, law: DistillationForm, chosen: CoefficientSet, problem: Problem
 ) -> PlanTarget:
     """The plan of a problem with a given student as a target.
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from coefficients import Misfit
 from planner import units
 from planner.fit import plausible
 from planner.fit.bootstrap import Bootstrap, group_labels
@@ -30,6 +31,7 @@ from planner.fit.judge import (
     influence,
     outliers,
 )
+from planner.fit.misfit import misfit
 from planner.fit.runs import Runs
 from planner.verdict import FEW_GROUPS, MISFIT, RUNS_PER_COEFFICIENT
 
@@ -58,6 +60,7 @@ class Analysis:
     forms: tuple[FormError, ...] = ()
     coverage: Coverage | None = None
     coverage_sizes: Coverage | None = None
+    misfit: Misfit | None = None
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -213,6 +216,7 @@ class Analysis:
                 for each in self.forms
             ],
             "coverage": None if self.coverage is None else vars(self.coverage),
+            "misfit": None if self.misfit is None else vars(self.misfit),
             "coverage_sizes": None if self.coverage_sizes is None else vars(self.coverage_sizes),
             "residuals": [
                 {"quantity": b.quantity, "low": b.low, "high": b.high, **vars(b.errors)}
@@ -274,6 +278,7 @@ def analyse(
         forms=compare_forms(point) if thorough else (),
         coverage=coverage(point) if thorough and boot is not None else None,
         coverage_sizes=_coverage_sizes(point) if thorough and boot is not None else None,
+        misfit=misfit(point) if judgement else None,
     )
 
 

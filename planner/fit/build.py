@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -11,14 +12,13 @@ from laws import SupervisedLaw
 from laws._types import Array
 from planner.errors import ProblemError
 from planner.fit.coordinates import (
-    DEFAULT_BOUNDS,
     SUPERVISED,
     SUPERVISED_PREFIX,
     Coordinate,
     Range,
     coordinate,
 )
-from planner.fit.forms import Form
+from planner.fit.forms import Form, Law
 from planner.fit.model import Block, Model
 from planner.fit.rows import Rows
 
@@ -51,6 +51,11 @@ class Task:
                 )
             if self.rows.teacher_loss is None:
                 raise ProblemError("distillation runs need the teacher's cross-entropy.")
+            if self.form.plain and self.joint:
+                raise ProblemError(
+                    f"law {self.form.name} is fitted under a fixed supervised law; fit the "
+                    "supervised runs first and give the result as --base."
+                )
         known = self.coefficients
         for wish, names in (("--fix", self.fixed), ("--bound", self.bounds)):
             for name in names:
@@ -65,12 +70,13 @@ class Task:
         for name, value in self.fixed.items():
             if name in self.bounds:
                 raise ProblemError(f"{name} is both fixed and bounded; keep one.")
-            if not np.isfinite(value) or value < 0 or (value == 0 and _own(name) not in "E c0"):
+            zero = _own(name) in self.form.may_be_zero
+            if not np.isfinite(value) or value < 0 or (value == 0 and not zero):
                 raise ProblemError(f"--fix {name}={value}: it must be a positive, finite number.")
         for name, (low, high) in self.bounds.items():
             if not (np.isfinite(low) and np.isfinite(high) and 0 <= low < high):
                 raise ProblemError(f"--bound {name}={low}:{high}: write low:high, 0 <= low < high.")
-            if low == 0 and _own(name) != "c0":
+            if low == 0 and (_own(name) not in self.form.may_be_zero or _own(name) == "E"):
                 raise ProblemError(f"--bound {name}={low}:{high}: the lower end must be positive.")
 
     @property
@@ -119,6 +125,8 @@ class Task:
         """
         where = self.rows if rows is None else rows
         block = Block.of(where, self.origin)
+        if self.form.plain:
+            return Model(self._coordinates(raw), self.held, block, law=self._bound_law())
         chosen = self._coordinates(raw)
         if self.form.kind == "supervised":
             return Model(chosen, self.held, supervised=block)
@@ -132,6 +140,14 @@ class Task:
 
     def _coordinates(self, raw: tuple[str, ...]) -> tuple[Coordinate, ...]:
         names: list[str] = []
+        if self.form.plain:
+            return tuple(
+                coordinate(
+                    name, self.bounds.get(name, self.form.bounds(name)),
+                    name in self.form.may_be_zero,
+                )
+                for name in self.free
+            )  # fmt: skip
         if self.form.kind == "distillation":
             names += self._power("", raw) + self._free(("c0",), "") + self._gap(raw)
             if self.joint:
@@ -140,6 +156,12 @@ class Task:
         else:
             names += self._free(("E",), "") + self._power("", raw)
         return tuple(coordinate(name, self.bounds.get(name)) for name in names)
+
+    def _bound_law(self) -> Law:
+        """The law of its coefficients alone: a distillation law with its supervised law in."""
+        if self.supervised_law is None:
+            return self.form.law
+        return partial(self.form.law, supervised=self.supervised_law)
 
     def _free(self, names: tuple[str, ...], prefix: str) -> list[str]:
         return [prefix + name for name in names if prefix + name not in self.held]
@@ -160,7 +182,7 @@ class Task:
 
 def default_bounds(task: Task, name: str) -> Range:
     """The bounds that hold for a coefficient: the user's, or the usual wide ones."""
-    return task.bounds.get(name, DEFAULT_BOUNDS[_own(name)])
+    return task.bounds.get(name, task.form.bounds(name))
 
 
 def _own(name: str) -> str:

@@ -52,12 +52,18 @@ DEFAULT_BOUNDS: dict[str, Range] = {
 }
 """Wider than any sensible law; an optimum that rests on one of them is reported."""
 
+ANY_BOUNDS: Range = (1e-9, 1e30)
+"""Of a coefficient of which neither this module nor its law says more."""
+
 PRIOR = {
     "E": 0.5, "h": 1.0, "P": 1.0, "Q": 1.0, "s": 2.0, "gamma": 0.7, "c0": 2.0, "K": 1.5, "eps": 1.5,
     "f1": 0.7, "A": 5.0, "B": 5.0, "alpha": 0.7, "beta": 0.7, "c1": 5.0, "d1": 0.7,
 }  # fmt: skip
 """Standard deviations of the coordinates before any run: wide, so that only unseen directions feel
 them, and finite, so that a design can start from nothing."""
+
+ANY_PRIOR = 2.0
+"""The same of a coefficient that the table does not know."""
 
 SUPERVISED_PREFIX = "supervised."
 POWER = ("A", "B", "alpha", "beta", "gamma")
@@ -100,14 +106,25 @@ class Coordinate:
 _KINDS = {"E": "linear", "c0": "linear", "h": "linear", "s": "linear", "eps": "shifted"}
 
 
-def coordinate(name: str, bounds: Range | None = None) -> Coordinate:
-    """The coordinate of a coefficient, with its usual bounds narrowed by the user's."""
+def coordinate(name: str, bounds: Range | None = None, zero: bool = False) -> Coordinate:
+    """The coordinate of a coefficient, with its usual bounds narrowed by the user's.
+
+    zero: the coefficient may be zero, and so has no logarithm.
+    """
     own = name.rpartition(".")[2]
-    low, high = DEFAULT_BOUNDS[own]
-    if bounds is not None:
-        low, high = bounds
-    kind = _KINDS.get(own, "log")
-    return Coordinate(name, kind, (low, high))
+    low, high = usual_bounds(own, zero) if bounds is None else bounds
+    return Coordinate(name, "linear" if zero else _KINDS.get(own, "log"), (low, high))
+
+
+def usual_bounds(name: str, zero: bool = False) -> Range:
+    """The widest range of a coefficient that no law and no user confines."""
+    low, high = DEFAULT_BOUNDS.get(name.rpartition(".")[2], ANY_BOUNDS)
+    return (0.0, min(high, 1e3)) if zero else (low, high)
+
+
+def prior_width(name: str) -> float:
+    """The standard deviation of a coordinate before any run."""
+    return PRIOR.get(name.rpartition(".")[2], ANY_PRIOR)
 
 
 def gap_to_internal(c1: Real, d1: Real, f1: Real) -> tuple[Array, Array]:
@@ -156,11 +173,11 @@ def natural(values: Mapping[str, Array], origin: tuple[float, float]) -> dict[st
     """Coefficients as the laws name them, whatever coordinates were fitted."""
     found = dict(values)
     for prefix in ("", SUPERVISED_PREFIX):
-        if prefix + "h" in found:
+        if {prefix + name for name in ("h", "P", "Q", "s", "gamma")} <= {*found}:
             h, P, Q, s = (found.pop(prefix + name) for name in ("h", "P", "Q", "s"))
             back = power_to_natural(h, P, Q, s, found[prefix + "gamma"], origin)
             found |= {prefix + name: value for name, value in back.items()}
-    if "K" in found:
+    if {"K", "eps", "f1"} <= {*found}:
         found["c1"], found["d1"] = gap_to_natural(found.pop("K"), found.pop("eps"), found["f1"])
     return found
 
@@ -171,10 +188,10 @@ def internal(
     """The inverse of `natural` for the coordinates named."""
     found = {name: np.asarray(value, dtype=float) for name, value in values.items()}
     for prefix in ("", SUPERVISED_PREFIX):
-        if prefix + "h" in names:
+        if prefix + "h" in names and prefix + "h" not in found:
             A, B, alpha, beta, gamma = (found[prefix + name] for name in POWER)
             inner = power_to_internal(A, B, alpha, beta, gamma, origin)
             found |= {prefix + name: value for name, value in inner.items()}
-    if "K" in names:
+    if "K" in names and "K" not in found:
         found["K"], found["eps"] = gap_to_internal(found["c1"], found["d1"], found["f1"])
     return {name: found[name] for name in names}

@@ -16,14 +16,13 @@ from laws._types import Array
 from planner.fit.bootstrap import Bootstrap
 from planner.fit.combinations import determined, family
 from planner.fit.coordinates import (
-    DEFAULT_BOUNDS,
     POWER,
     PRIOR,
     gap_to_internal,
     power_to_internal,
     power_to_natural,
 )
-from planner.fit.determine import MEASURE
+from planner.fit.determine import measure
 from planner.fit.estimate import Fit
 from planner.fit.model import Model
 from planner.fit.solver import minimise, stages
@@ -74,7 +73,7 @@ def profile(point: Fit, name: str, values: Array) -> Profile:
     base = encode(task, model, _neighbours(point, name))
     begin = np.tile(base, (values.size, 1))
     begin[:, index] = np.repeat(model.coordinates[index].encode(np.asarray(values)), len(base))
-    if name in _GAP and {*_GAP} <= {*model.names}:
+    if not task.form.plain and name in _GAP and {*_GAP} <= {*model.names}:
         _keep_penalty(point, model, name, np.repeat(values, len(base)), begin)
     free = np.ones(len(model.names), dtype=bool)
     free[index] = False
@@ -99,7 +98,12 @@ def _neighbours(point: Fit, name: str) -> dict[str, Array]:
     prefix += dot
     found = {k: np.array([v]) for k, v in values.items() if k in task.free}
     power = {n: values[prefix + n] for n in POWER if prefix + n in values}
-    if own not in POWER or len(power) < len(POWER) or prefix + "gamma" not in task.free:
+    if (
+        task.form.plain
+        or own not in POWER
+        or len(power) < len(POWER)
+        or prefix + "gamma" not in task.free
+    ):
         return found
     gamma = power["gamma"] * _GAMMAS
     inner = power_to_internal(**power, origin=task.origin)
@@ -158,13 +162,12 @@ def unidentified(point: Fit, boot: Bootstrap | None = None) -> tuple[Unidentifie
     told = determined(point, boot) if reasons else {}
     found = []
     for name, reason in reasons.items():
-        measure = MEASURE[name.rpartition(".")[2]]
-        found.append(Unidentified(name, reason, measure, told.get(family(name), "")))
+        found.append(Unidentified(name, reason, measure(name), told.get(family(name), "")))
     return tuple(found)
 
 
 def _flat(point: Fit, name: str) -> str | None:
-    low, high = DEFAULT_BOUNDS[name.rpartition(".")[2]]
+    low, high = point.task.form.bounds(name)
     factors = np.array(FACTORS)
     values = point.values[name] * factors
     inside = (values > max(low, 0.0)) & (values < high)

@@ -14,7 +14,7 @@ from planner.fit.bootstrap import bootstrap, group_labels
 from planner.fit.build import Task
 from planner.fit.determine import UndeterminedError, noise_of
 from planner.fit.estimate import Fit, fit, solve
-from planner.fit.forms import FORMS, REDUCED
+from planner.fit.forms import COMPARED
 from planner.fit.objective import huber
 from planner.fit.plausible import EPOCHS
 from planner.fit.rows import Rows
@@ -266,10 +266,8 @@ def compare_forms(point: Fit, parts: int = 10, seed: int = 0) -> tuple[FormError
     out sizes."""
     task = point.task
     candidates = {task.form.name: task.form}
-    reduced = REDUCED.get(task.form.name, {})
+    reduced = COMPARED.get(task.form.name, {})
     candidates |= {n: f for n, f in reduced.items() if not set(f.fixed) & set(task.fixed)}
-    if task.form.name == "hoffmann":
-        candidates["with gamma"] = FORMS["supervised"]
     labels = folds(len(task.rows), parts, seed)
     sizes = group_labels(task.rows, "size")
     found = []

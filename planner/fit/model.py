@@ -1,14 +1,15 @@
 """Predicted log cross-entropies of a whole batch of coefficient vectors, with derivatives.
 
 Shapes: B coefficient vectors, P coordinates, n runs; predictions (B, n), Jacobians (B, P, n).
-Formulas are Eq. 1 and Eq. 49 of Busbridge et al. 2025, derivatives taken by hand.
+Formulas are Eq. 1 and Eq. 49 of Busbridge et al. 2025, derivatives taken by hand. Any other law is
+evaluated through itself, its derivatives by differences of fourth order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from planner.fit.coordinates import Coordinate
 from planner.fit.rows import Rows
 
 Slopes = dict[str, Array]
+_HUGE = 50.0  # a log cross-entropy beyond all sense, finite so that a fit can turn back
+_DIFFERENCE = 1e-3  # of a coordinate, for derivatives
 
 
 class Block(NamedTuple):
@@ -167,6 +170,8 @@ class Model:
     supervised: Block | None = None
     frozen_log_supervised: Array | None = None
     prefix: str = ""
+    law: Callable[..., Any] | None = None
+    """A law of coefficients by name, where it is to be evaluated through itself."""
     _lower: Array = field(init=False, repr=False, compare=False)
     _upper: Array = field(init=False, repr=False, compare=False)
 
@@ -207,7 +212,35 @@ class Model:
         assert jacobian is not None
         return predicted, jacobian
 
+    def _through_law(self, theta: Array) -> Array:
+        """Log cross-entropies by the law itself, (B, n); far outside any sense, a huge loss."""
+        block = self.distillation
+        assert self.law is not None
+        assert block is not None
+        runs = [np.exp(block.log_n), np.exp(block.log_d)]
+        runs += [] if block.log_t is None else [np.exp(block.log_t)]
+        with np.errstate(all="ignore"):
+            loss = self.law(**self.decode(theta)).loss(*runs)
+            found = np.log(np.broadcast_to(loss, (theta.shape[0], block.log_n.size)))
+        found = np.nan_to_num(found, nan=_HUGE, posinf=_HUGE, neginf=-_HUGE)
+        return np.asarray(np.clip(found, -_HUGE, _HUGE))
+
+    def _by_differences(self, theta: Array) -> tuple[Array, Array]:
+        """Predictions (B, n) and their Jacobian (B, P, n), to about 1e-12 of a log loss.
+
+        The five-point rule: ``(8 (f(h) - f(-h)) - (f(2h) - f(-2h))) / (12 h)``.
+        """
+        batch, size = theta.shape
+        moves = np.multiply.outer([-2.0, -1.0, 1.0, 2.0], _DIFFERENCE * np.eye(size))
+        moved = (theta[:, None, None] + moves).reshape(-1, size)
+        every = self._through_law(np.concatenate([theta, moved]))
+        f = every[batch:].reshape(batch, 4, size, every.shape[1])
+        slopes = (8.0 * (f[:, 2] - f[:, 1]) - (f[:, 3] - f[:, 0])) / (12.0 * _DIFFERENCE)
+        return every[:batch], slopes
+
     def _evaluate(self, theta: Array, derive: bool) -> tuple[Array, Array | None]:
+        if self.law is not None:
+            return self._by_differences(theta) if derive else (self._through_law(theta), None)
         p = self.decode(theta)
         parts: list[tuple[Array, Slopes]] = []
         if self.distillation is not None:

@@ -105,12 +105,22 @@ def read_runs(
     Rows are named by their line in CSV and JSON lines files, by their number in Parquet. Candidates
     that were not run yet (`measured` false) need no loss and get a placeholder of 1 nat.
     """
+    return parse_runs(_content(Path(path)), str(path), distillation, allow_duplicates, measured)
+
+
+def read_columns(path: str | Path) -> tuple[bool, list[dict[str, Any]]]:
+    """Whether a file of runs has a column of teachers' losses, and its rows as they are written."""
     path = Path(path)
+    header, records, _ = _records(path, _content(path))
+    taught = any(_plain(name) in ALIASES["teacher_loss"] for name in header)
+    return taught, [dict(record) for _, record in records]
+
+
+def _content(path: Path) -> bytes:
     try:
-        content = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise DocumentError(f"Runs file '{path}' cannot be read: {error.strerror}.") from error
-    return parse_runs(content, str(path), distillation, allow_duplicates, measured)
 
 
 def parse_runs(

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from coefficients import CoefficientSet, Domain, Quality, Source, dumps
+from coefficients import CoefficientSet, Domain, Misfit, Quality, Source, dumps
 from coefficients.scatter import Scatter
 from laws import Family
 from laws.flops import two_n
@@ -23,7 +23,7 @@ from planner.files import write_whole
 from planner.fit.bootstrap import Bootstrap, save_arrays
 from planner.fit.combinations import undetermined
 from planner.fit.coordinates import SUPERVISED, SUPERVISED_PREFIX
-from planner.fit.estimate import Fit
+from planner.fit.estimate import Fit, supervised_form
 from planner.fit.identify import Unidentified
 from planner.fit.judge import Coverage, scatter
 from planner.fit.rows import Rows
@@ -45,6 +45,7 @@ class Provenance:
     base: CoefficientSet | None = None
     coverage: Coverage | None = None
     coverage_sizes: Coverage | None = None
+    misfit: Misfit | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -110,6 +111,7 @@ def fitted_set(
         draws_path=draws,
         draws_sha256=None if draws is None else sha256(draws.read_bytes()).hexdigest(),
         scatter=_scatter(point, provenance),
+        misfit=provenance.misfit,
     )
 
 
@@ -125,10 +127,11 @@ def _intervals(
         names = [f"supervised.{name}" for name in SUPERVISED]
         found = {name: base.intervals[name] for name in names if name in base.intervals}
     blank = {each.name for each in open_ones}
-    if boot is None or task.form.name == "kaplan":  # its coefficients are not the fitted ones
+    if boot is None:
         return found
+    written = {*_names(point.form)}  # of Kaplan's law others than those fitted
     for name in task.free:
-        if name not in blank:
+        if name not in blank and (task.form.kind == "distillation" or name in written):
             own = name.removeprefix(SUPERVISED_PREFIX)
             kind = task.form.kind if own == name else "supervised"
             low, high = (float(f"{end:.6g}") for end in boot.interval(name))
@@ -256,19 +259,24 @@ def _range(values: Any) -> Range:
 
 
 def _draw_arrays(point: Fit, boot: Bootstrap) -> dict[str, Any]:
-    found = {}
-    for name in point.task.free:
-        own = name.removeprefix(SUPERVISED_PREFIX)
-        kind = point.task.form.kind if own == name else "supervised"
-        found[f"{kind}.{own}"] = boot.draws[name]
-    if point.task.form.name == "kaplan":
-        A, B = found.pop("supervised.A"), found.pop("supervised.B")
-        alpha, gamma = found.pop("supervised.alpha"), found.pop("supervised.gamma")
-        found = {
-            "supervised.N_c": A ** (1 / alpha), "supervised.D_c": B,
-            "supervised.alpha_N": alpha * gamma, "supervised.alpha_D": gamma,
-        }  # fmt: skip
+    """The draws of the coefficients that each law has and the fit did not hold."""
+    task, found = point.task, {}
+    every: dict[str, Any] = {
+        **{name: np.asarray(v) for name, v in point.values.items()},
+        **boot.draws,
+    }
+    if task.form.kind == "distillation":
+        found = {f"distillation.{n}": every[n] for n in task.form.coefficients if n in task.free}
+    if task.supervised_law is None:
+        form: Any = supervised_form(task, every)
+        drawn = {name: getattr(form, name) for name in _names(form)}
+        found |= {f"supervised.{n}": value for n, value in drawn.items() if np.ndim(value)}
     return found
+
+
+def _names(law: Any) -> tuple[str, ...]:
+    names: tuple[str, ...] = type(law).COEFFICIENTS
+    return names
 
 
 def _finite(point: Fit) -> None:

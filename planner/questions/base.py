@@ -37,7 +37,7 @@ from planner.documents import load as load_document
 from planner.documents import parse as parse_document
 from planner.errors import DocumentError, ProblemError
 from planner.problem import BOUNDS, MAPPING_KEYS, Problem
-from planner.questions.fields import Count, Flops, Number, Quantity, Whole, option
+from planner.questions.fields import Count, Flag, Flops, Number, Quantity, Whole, option
 from planner.questions.hardware import Offered
 from planner.reports import PLAIN_SCREEN, Screen, render
 from planner.reports.sheet import Sheet
@@ -87,7 +87,8 @@ class Answer(Record):
         """The answer of a document; raises DocumentError naming every fault."""
         if not isinstance(document, Mapping) or document.get("kind") != cls.KIND:
             raise DocumentError(
-                f"'{name}' is not a document of `plan {cls.KIND}`; write one with --format toml."
+                f"'{name}' is not a document of kind '{cls.KIND}'; write one with "
+                f"`planner {cls.KIND} --format toml`."
             )
         if document.get("schema_version") != SCHEMA_VERSION:
             raise DocumentError(
@@ -206,13 +207,17 @@ class Question(Record):
         given = {
             each.name: getattr(self, each.name)
             for each in fields(self)
-            if each.name in MAPPING_KEYS and _given(getattr(self, each.name))
+            if each.name in MAPPING_KEYS and is_given(getattr(self, each.name))
         }
         if isinstance(self.coefficients, Mapping):
             given["coefficients"] = str(self.coefficients.get("name", "given"))
         if self.load is not None:
             given["serving_tokens"] = self.load.tokens
-        found = Problem.from_mapping({**given, **more})
+        given |= more
+        if given.get("teachers"):
+            _refuse_pretraining(given)
+            given.setdefault("charge_pretraining", 0.0)
+        found = Problem.from_mapping(given)
         if self.context is None or not found.teachers:
             return found
         from planner.models import at_context
@@ -289,6 +294,26 @@ class Teachers:
     )
 
 
+def is_given(value: Any) -> bool:
+    """Whether a field was filled in; zero is a value."""
+    return value is not None and value is not False and value != ()
+
+
+def _refuse_pretraining(given: Mapping[str, Any]) -> None:
+    """Raises ProblemError where the pretraining of teachers that exist would be charged."""
+    scenario = SCENARIOS.get(str(given.get("scenario")))
+    share = given.get("charge_pretraining", scenario.charge_pretraining if scenario else 0.0)
+    if share == 0:
+        return
+    asked = "--charge-pretraining" if "charge_pretraining" in given else "--scenario"
+    value = f"{share:g}" if "charge_pretraining" in given else given["scenario"]
+    raise ProblemError(
+        f"{asked} {value} charges the teacher's pretraining, but --teacher names a teacher that "
+        "exists and is not trained; choose --scenario teacher-inference or best-case, or leave out "
+        "--teacher."
+    )
+
+
 def _limit(end: str, variable: str) -> Any:
     words = variable.replace("_", " ").replace("size", "parameters")
     usual = units.format_count(getattr(BOUNDS["practical"], variable)[end == "Maximum"])
@@ -361,14 +386,14 @@ class Served:
 class Measured:
     """Questions that may be confined to what was measured."""
 
-    stay_in_domain: bool = option("Plan only where the law was measured.", default=False)
+    stay_in_domain: Flag = option("Plan only where the law was measured.", default=False)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Buildable:
     """Questions that may ask for sizes of real architectures."""
 
-    round_to_architecture: bool = option("Plan with buildable model sizes only.", default=False)
+    round_to_architecture: Flag = option("Plan with buildable model sizes only.", default=False)
 
 
 LOAD = ("requests", "prompt", "completion", "months")
@@ -392,11 +417,6 @@ def _quantity(hint: Any) -> Quantity | None:
     if get_origin(hint) is Annotated:
         return next((each for each in hint.__metadata__ if isinstance(each, Quantity)), None)
     return next(filter(None, map(_quantity, get_args(hint))), None)
-
-
-def _given(value: Any) -> bool:
-    """Whether a field was filled in; zero is a value."""
-    return value is not None and value is not False and value != ()
 
 
 def _beside(kind: type[Any], name: str) -> Any:

@@ -54,6 +54,22 @@ class Quantity:
         return {"anyOf": [*one, {"type": "array", "items": {"anyOf": one}}] if self.many else one}
 
 
+@dataclass(frozen=True)
+class _Flag:
+    """See `Flag`."""
+
+    def __get_pydantic_core_schema__(
+        self, source: type[Any], handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        from pydantic_core import core_schema
+
+        return core_schema.bool_schema(strict=True)
+
+
+Flag = Annotated[bool, _Flag()]
+"""True or false and nothing that could be taken for them."""
+
+
 def _listed(
     parse: Callable[[Any, str], Any], once: bool = False
 ) -> Callable[[Any, str], tuple[Any, ...]]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
 from planner.accelerators import (
-    ACCELERATORS,
     UTILISATION,
     Accelerator,
     Offer,
+    accelerators,
     load_accelerators,
     named,
 )
@@ -27,7 +27,7 @@ class Offered:
         "The device behind a budget like 1000 GPU-hours; `plan` also answers in its hours.",
         default=None,
         metavar="NAME",
-        choices=lambda: [each.name for each in ACCELERATORS],
+        choices=lambda: [each.name for each in accelerators()],
     )
     accelerators: str | None = option(
         "A TOML file with devices of your own, to be named before the shipped ones.",
@@ -53,18 +53,17 @@ class Offered:
             return None
         own = () if self.accelerators is None else load_accelerators(self.accelerators)
         # of two equal names the later one counts
-        return named(self.accelerator, catalogue=(*ACCELERATORS, *own))
+        return named(self.accelerator, catalogue=(*accelerators(), *own))
 
     @property
     def offer(self) -> Offer:
         """What budgets in GPU-hours and money are converted with."""
         device = self.device
         if device is None:
-            for each in fields(self):
-                if each.name in NEED_DEVICE and getattr(self, each.name) is not None:
-                    raise ProblemError(
-                        f"{each.name.replace('_', ' ')} needs a device; add accelerator, like H100."
-                    )
+            for name in NEED_DEVICE:
+                if getattr(self, name, None) is not None:
+                    option = name.replace("_", "-")
+                    raise ProblemError(f"--{option} needs a device; add --accelerator H100 or so.")
         return Offer(device, self.price, self.utilisation)
 
 

@@ -84,7 +84,7 @@ def plain(cell: Cell) -> str:
     """A cell as text; nothing for a bar."""
     if isinstance(cell, Bar):
         return ""
-    return tidy(cell.text if isinstance(cell, Deviation) else cell)
+    return tidy(cell.text if isinstance(cell, Deviation) else cell).strip()
 
 
 def texts(warnings: Sequence[str | Warning]) -> list[str]:
@@ -102,7 +102,7 @@ def without_bars(grid: Grid) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
         or grid.head[i]
     ]
     rows = [tuple(plain(row[i]) for i in kept) for row in grid.rows]
-    return tuple(grid.head[i] for i in kept), rows
+    return tuple(grid.head[i].strip() for i in kept), rows
 
 
 def sparkline(values: Sequence[float]) -> str:

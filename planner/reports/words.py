@@ -61,13 +61,10 @@ def flops_rows(flops: Flops) -> list[tuple[str, str, float]]:
     ]
 
 
-def uncharged(flops: Flops) -> str:
-    """What the teacher costs beyond the budget, or nothing."""
-    if flops.uncharged is None:
-        return "Not charged: the rest of the teacher's cost, unknown without its size."
-    if flops.uncharged <= 0:
-        return ""
-    return f"Not charged: {units.format_flops(flops.uncharged)} FLOPs of the teacher's cost."
+def unknown_cost(flops: Flops) -> str:
+    """That the teacher's cost beyond the budget cannot be known, where it cannot."""
+    known = flops.uncharged is not None
+    return "" if known else "Uncharged teacher cost: unknown without the teacher's size."
 
 
 def on_tokens(model: AnyModel) -> str:
@@ -134,8 +131,8 @@ def quantity(name: str, value: float) -> str:
 def binding(recipe: Recipe) -> str:
     """Which bounds the optimum rests on."""
     if not recipe.binding:
-        return "Bounds reached: none; the optimum is an interior one."
-    return f"Bounds reached: {', '.join(recipe.binding)}; another bound would change the recipe."
+        return "No active bounds."
+    return f"Active bounds: {', '.join(recipe.binding)}; relaxing them would change the recipe."
 
 
 def count(value: float | None) -> str:

@@ -9,6 +9,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -349,12 +350,9 @@ def _of_validation(error: RequestValidationError, name: str) -> Problem:
             return of_error(cause)
         if fault["type"] == "json_invalid":
             return Problem(400, "syntax", f"The body is not JSON: {fault['ctx']['error']}.")
-    sentences = [sentence({**each, "loc": each["loc"][1:]}) for each in faults]
-    text = (
-        sentences[0]
-        if len(sentences) == 1
-        else f"{len(sentences)} problems: " + "; ".join(sentences)
-    )
+    known = [each.name for each in fields(QUESTIONS[name].question)] if name in QUESTIONS else []
+    sentences = [_fault({**each, "loc": each["loc"][1:]}, known) for each in faults]
+    text = sentences[0] if len(sentences) == 1 else f"There are {len(sentences)} problems."
     return Problem(422, "problem", text, {"problems": sentences})
 
 
@@ -392,7 +390,10 @@ PROBLEM = {
 REFUSALS = {
     400: "The body is not JSON.",
     401: "The server wants a bearer token.",
+    404: "There is nothing of this name.",
+    409: "The job has not ended.",
     413: "The body is larger than allowed.",
+    415: "The body is of another type than stated here.",
     422: "The question cannot be answered; `detail` says why in the command line's words, and "
     "`minimum_budget` what would do where the budget is too small.",
     503: "The server is busy; Retry-After says when to try again.",

@@ -11,7 +11,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 
 from coefficients import CoefficientError, CoefficientSet, available
-from planner.accelerators import ACCELERATORS, UTILISATION
+from planner.accelerators import UTILISATION, accelerators
 from planner.problem import BOUNDS
 from planner.scenarios import DEFAULT_SCENARIO, SCENARIOS
 from planner.service.problems import refuse
@@ -77,13 +77,13 @@ def bounds(_: str) -> dict[str, Any]:
     return {"bounds": {name: asdict(each) for name, each in BOUNDS.items()}}
 
 
-def accelerators(_: str) -> dict[str, Any]:
+def accelerator_list(_: str) -> dict[str, Any]:
     """Accelerators that a budget may name, and the utilisation assumed where none is given."""
     return {
         "utilisation": UTILISATION,
         "accelerators": [
             {"name": each.name, "bf16_flops": each.bf16_flops, "source": each.source}
-            for each in ACCELERATORS
+            for each in accelerators()
         ],
     }
 
@@ -118,7 +118,7 @@ CATALOGUES: dict[str, Catalogue] = {
     "/v1/accelerators": Catalogue(
         "Accelerators",
         "Peak of dense bf16 products, FLOP/s, with its source; for budgets like 64xH100*14d.",
-        accelerators,
+        accelerator_list,
     ),
     "/v1/bounds": Catalogue(
         "Named bounds", "Ranges of sizes (parameters) and tokens, inclusive.", bounds

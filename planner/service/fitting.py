@@ -70,6 +70,7 @@ def fit(body: bytes, options: Mapping[str, Any], context: Context) -> Reply:
         base=base,
         coverage=found.coverage,
         coverage_sizes=found.coverage_sizes,
+        misfit=found.misfit,
     )
     text = document("fit", point, boot, found.open_ones, origin)
     made = {

@@ -23,12 +23,12 @@ def read_question(name: str, body: bytes, limits: Limits) -> Question:
     if not isinstance(given, Mapping):
         raise ProblemError("the body is no JSON object.")
     kind = QUESTIONS[name].question
-    known = {each.name: each for each in fields(kind) if each.init}
+    known = [each.name for each in fields(kind)]
     for key in given:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
             hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}."
-            raise ProblemError(f"unknown key '{key}' of {name}{hint}")
+            raise ProblemError(f"unknown key '{key}'{hint}")
     question = kind(**{key: value for key, value in given.items() if value is not None})
     _check_files(question)
     teachers = getattr(question, "teachers", ())

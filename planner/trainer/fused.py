@@ -22,24 +22,26 @@ def make_loss(
     z_loss: float,
     device: torch.device,
     *,
+    vocabulary: int | None = None,
     compiled: bool,
 ) -> LinearLoss | FusedLoss:
     """The loss of a run by the kernel that was asked for, where that kernel can do it."""
     if kernel == "chunked":
-        return LinearLoss(objective, z_loss, compiled=compiled)
+        return LinearLoss(objective, z_loss, vocabulary=vocabulary, compiled=compiled)
     if objective is not None:
         raise PlannerError(
             "the fused kernel covers supervised runs only; leave --kernel out for a student"
         )
     if device.type != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":
         raise PlannerError(f"the fused kernel needs a GPU, not {device}; leave --kernel out")
-    return FusedLoss(z_loss)
+    return FusedLoss(z_loss, vocabulary)
 
 
 class FusedLoss:
     """`LinearLoss` without a teacher: the same call, the same sums."""
 
-    def __init__(self, z_loss: float) -> None:
+    def __init__(self, z_loss: float, vocabulary: int | None = None) -> None:
+        self.vocabulary = vocabulary
         module = require("liger_kernel.transformers.fused_linear_cross_entropy", extra="gpu")
         self.z_loss = z_loss
         self.fused = module.LigerFusedLinearCrossEntropyLoss(
@@ -55,7 +57,7 @@ class FusedLoss:
     ) -> tuple[Tensor, Tensor]:
         """As `LinearLoss.__call__`; the sum of log^2 Z is 0 where there is no z-loss."""
         assert signal is None
-        found = self.fused(head.to(hidden.dtype), hidden, labels)
+        found = self.fused(head[: self.vocabulary].to(hidden.dtype), hidden, labels)
         loss, z_loss = found.loss.detach().float(), found.z_loss.detach().float()
         none = torch.zeros_like(loss)
         terms = {

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from planner.accelerators import ACCELERATORS as ACCELERATORS
+from planner.accelerators import accelerators as accelerators
 from planner.accelerators import lookup as lookup
 
 if TYPE_CHECKING:

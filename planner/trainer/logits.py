@@ -43,7 +43,7 @@ from planner.trainer.files import (
     write_json,
 )
 from planner.trainer.loss import Signal, Sparse, chunks, signal_rows
-from planner.trainer.teachers import Teacher, load_teacher
+from planner.trainer.teachers import ServerHead, Teacher, load_teacher
 
 Scheme = Literal["top-k", "sampled"]
 SHARD_ENTRIES = 1 << 24  # 64 MB at four bytes per entry
@@ -133,6 +133,8 @@ def write_logits(
             f"{directory} already holds other logits (another teacher, corpus, context, scheme or "
             "number of tokens); choose another directory"
         )
+    if isinstance(teacher.model, ServerHead):
+        teacher.model.entries = entries  # how many it is asked for
     held = StoredLogits(directory, key) if (directory / MANIFEST).exists() else None
     wanted = np.arange(key.windows) if windows is None else np.unique(windows)
     missing = wanted if held is None else np.setdiff1d(wanted, held.windows)

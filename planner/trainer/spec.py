@@ -22,8 +22,8 @@ class RunSpec:
     Without an `objective` the run is supervised; with one it distils from `teacher` (a directory of
     ours or a model for `transformers`), or from the `logits` stored in a directory. `tokens` is
     rounded up to whole steps. `split` is the half of the corpus that is trained on: a teacher and
-    its student never share one. `evaluation_tokens` bounds the final measurement (None: all
-    held-out text).
+    its student never share one. `evaluation_tokens` bounds each measurement (None: all held-out
+    text). With `mask_documents` no token reads another document of its sequence.
     """
 
     model: Config
@@ -36,6 +36,7 @@ class RunSpec:
     data: DataSpec = field(default_factory=DataSpec)
     hyper: Hyper = field(default_factory=Hyper)
     evaluation_tokens: int | None = None
+    mask_documents: bool = False
 
     def __post_init__(self) -> None:
         if self.tokens < 1:
@@ -67,6 +68,7 @@ class RunSpec:
     def from_dict(cls, value: dict[str, Any]) -> RunSpec:
         """The inverse of `to_dict`."""
         objective = value["objective"]
+        # fields that a run of an earlier version lacks have their defaults
         return cls(
             **{
                 **value,
@@ -123,6 +125,8 @@ class RunRecord:
 
     `mfu` counts causal attention and the teacher's forward pass, `mfu_dense` full attention (the
     usual convention of published figures); both are None where the peak of the device is unknown.
+    `documents` has of every held-out document that was measured its number, how many of its tokens,
+    and their mean cross-entropy: what a bootstrap over documents draws from.
     """
 
     spec: RunSpec
@@ -144,6 +148,7 @@ class RunRecord:
     teacher: dict[str, Any] | None = None
     mfu_text: str = "MFU n/a"
     warnings: list[str] = field(default_factory=list)
+    documents: list[list[float]] = field(default_factory=list)
 
     @property
     def cross_entropy(self) -> float:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from planner.reports.read import read_recipe
 
 from planner.cli import plan
+from planner.questions.plan.answer import Plan
 
 QUESTION = ["--budget", "1e21", "--student", "1B"]
 
@@ -38,14 +38,14 @@ def test_plan_shows_the_set_below_the_plan() -> None:
 
 
 def test_plans_documents_hold_the_set(tmp_path: Path) -> None:
-    """As extras of JSON and TOML, which can still be read back."""
+    """JSON and TOML have it, and can still be read back."""
     path = tmp_path / "recipe.toml"
     document = json.loads(run(*QUESTION, "--near-optimal", "1%", "--format", "json").stdout)
     run(*QUESTION, "--near-optimal", "1%", "--output", str(path), "--quiet")
     best = document["recipe"]["student"]["cross_entropy"]
 
-    assert document["extras"]["near_optimal"]["ceiling"] == pytest.approx(1.01 * best)
-    assert read_recipe(path)["recipe"]["student"]["cross_entropy"] == pytest.approx(best)
+    assert document["near_optimal"]["ceiling"] == pytest.approx(1.01 * best)
+    assert Plan.read(path).cross_entropy == pytest.approx(best)
 
 
 def test_the_picture_is_written(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import stat
@@ -14,18 +13,17 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from planner.reports.read import read_recipe
 
 from planner import solve
 from planner.cli import COMMANDS, plan
 from planner.cli import planner as planner_group
 from planner.problem import Problem
+from planner.questions.plan import answer as solver
+from planner.questions.plan.answer import Plan
 from planner.reports import FORMATS
-from planner.results import Plan
 from tests.plans import PLANS
 
 Golden = Callable[[str, str], None]
-SOLVER = importlib.import_module("planner.solve")  # the module: planner.solve is the function
 QUESTION = ["--budget", "1e21", "--student", "1B"]
 
 
@@ -43,11 +41,11 @@ def answer(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[Problem]]:
     def use(name: str) -> list[Problem]:
         asked: list[Problem] = []
 
-        def solve(problem: Problem, **options: object) -> Plan:
+        def solve(problem: Problem, *others: object, **options: object) -> Plan:
             asked.append(problem)
             return PLANS[name]()
 
-        monkeypatch.setattr(SOLVER, "solve", solve)
+        monkeypatch.setattr(solver, "solve", solve)
         return asked
 
     return use
@@ -62,7 +60,7 @@ def test_stdout_is_the_report(name: str, format_name: str, answer: Any, golden: 
 
     assert result.exit_code == 0
     golden(f"{name}{FORMATS[format_name].suffix}", result.stdout)
-    warnings = [] if format_name == "table" else PLANS[name]().warnings
+    warnings = [] if FORMATS[format_name].shows_warnings else PLANS[name]().warnings
     assert result.stderr == "".join(f"Warning: {each.text}\n" for each in warnings)
 
 
@@ -135,6 +133,17 @@ MISTAKES = {
     "too-small-a-budget": ["--budget", "1e12", "--student", "1B"],
     "unknown-option": ["--budgt", "1e21"],
     "unknown-format": [*QUESTION, "--format", "xml"],
+    "two-students": [*QUESTION, "--student", "3B"],
+    "charged-pretraining": [
+        *QUESTION,
+        "--teacher",
+        "size=7B,tokens=140B",
+        "--charge-pretraining",
+        "0.25",
+    ],
+    "trained-teacher": [*QUESTION, "--teacher", "size=7B,tokens=140B", "--scenario", "full"],
+    "suffix-of-another-format": [*QUESTION, "--output", "plan.json", "--format", "toml"],
+    "unknown-suffix": [*QUESTION, "--output", "plan.xyz"],
 }
 
 
@@ -178,7 +187,7 @@ def test_output_takes_its_format_from_the_suffix(answer: Any, tmp_path: Path) ->
 
     assert result.stdout == ""
     assert result.stderr.startswith(f"Wrote {path}\nWarning: ")
-    assert read_recipe(path) == PLANS["extrapolated"]().to_dict()
+    assert Plan.read(path) == PLANS["extrapolated"]()
 
 
 def test_quiet_leaves_stderr_empty(answer: Any, tmp_path: Path) -> None:
@@ -188,7 +197,7 @@ def test_quiet_leaves_stderr_empty(answer: Any, tmp_path: Path) -> None:
     result = run([*QUESTION, "--quiet", "--output", str(path)])
 
     assert (result.stdout, result.stderr) == ("", "")
-    assert json.loads(path.read_text())["schema_version"] == 1
+    assert json.loads(path.read_text())["schema_version"] == 2
 
 
 def test_a_file_is_replaced_whole_and_keeps_its_mode(answer: Any, tmp_path: Path) -> None:
@@ -247,10 +256,10 @@ def test_an_unwritable_path_is_one_sentence(
 def test_ctrl_c_is_130(monkeypatch: pytest.MonkeyPatch) -> None:
     """Scripts can tell an interruption from a mistake."""
 
-    def interrupted(problem: Problem, **options: object) -> Plan:
+    def interrupted(problem: Problem, *others: object, **options: object) -> Plan:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(SOLVER, "solve", interrupted)
+    monkeypatch.setattr(solver, "solve", interrupted)
 
     assert run(QUESTION).exit_code == 130
 
@@ -258,10 +267,10 @@ def test_ctrl_c_is_130(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_defect_is_not_dressed_up_as_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only errors meant for the user lose their traceback."""
 
-    def defective(problem: Problem, **options: object) -> Plan:
+    def defective(problem: Problem, *others: object, **options: object) -> Plan:
         raise ValueError("a defect")
 
-    monkeypatch.setattr(SOLVER, "solve", defective)
+    monkeypatch.setattr(solver, "solve", defective)
 
     with pytest.raises(ValueError, match="a defect"):
         run(QUESTION)
@@ -306,7 +315,7 @@ def test_a_real_plan_out_of_domain_is_loud() -> None:
     """3B at 1e21 FLOPs with free teacher training: the frame is there, whatever the optimum is."""
     result = process(["--budget", "1e21", "--student", "3B", "--scenario", "teacher-inference"])
 
-    assert "┏━ ! Outside the law's domain of validity" in result.stdout
+    assert "┏━ ! Outside the measured range" in result.stdout
     assert "inside the domain" in result.stdout
     assert len(result.stdout.splitlines()) <= 50
 
@@ -323,12 +332,11 @@ def test_real_json_is_a_recipe(tmp_path: Path) -> None:
     """What the real solver gives is a valid document, and asking its question again agrees."""
     path = tmp_path / "plan.json"
     result = process([*QUESTION, "--format", "json", "--output", str(path)])
-    document = read_recipe(path)
+    found = Plan.read(path)
 
     assert result.returncode == 0, result.stderr
-    assert document["certificate"]["proven"]
-    again = solve(Problem.from_mapping(document["problem"]))
-    assert again.cross_entropy == pytest.approx(document["recipe"]["student"]["cross_entropy"])
+    assert found.certificate.proven
+    assert solve(found.problem).cross_entropy == pytest.approx(found.cross_entropy)
 
 
 def test_a_mistake_in_a_process() -> None:
@@ -355,7 +363,17 @@ def test_a_closed_pipe_is_quiet() -> None:
 
 def test_the_main_job_imports_nothing_heavy() -> None:
     """Start-up stays far below that of cvxpy because none of these is imported."""
-    heavy = ("cvxpy", "scipy", "matplotlib", "pandas", "torch", "asyncio", "fastapi", "pyarrow")
+    heavy = (
+        "pydantic",
+        "cvxpy",
+        "scipy",
+        "matplotlib",
+        "pandas",
+        "torch",
+        "asyncio",
+        "fastapi",
+        "pyarrow",
+    )
     code = (
         "import sys\n"
         "from planner.cli import plan\n"
@@ -392,6 +410,7 @@ def test_commands_are_imported_when_used() -> None:
         "from planner.cli import COMMANDS, plan\n"
         "plan.main(['schema'], prog_name='plan', standalone_mode=False)\n"
         "modules = {each.partition(':')[0] for each in COMMANDS.values()}\n"
+        "modules |= {'planner.questions.plan.answer', 'pydantic'}\n"
         "print(sorted(modules & set(sys.modules)), file=sys.stderr)\n"
     )
     result = subprocess.run(

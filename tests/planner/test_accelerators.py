@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.accelerators import (
-    ACCELERATORS,
     UTILISATION,
     Accelerator,
     Offer,
     Price,
+    accelerators,
     load_accelerators,
     named,
     parse_accelerators,
@@ -75,7 +75,7 @@ def test_bad_hardware_is_refused_in_a_sentence(text: str, says: str) -> None:
 
 def test_every_accelerator_can_be_named_and_cites_its_peak() -> None:
     """The catalogue is usable by name and says where its numbers are from."""
-    for accelerator in ACCELERATORS:
+    for accelerator in accelerators():
         assert named(accelerator.name) is accelerator
         assert accelerator.source
         assert 1e13 < accelerator.bf16_flops < 1e16
@@ -91,7 +91,7 @@ def test_what_is_assumed_is_said() -> None:
     assert "assumed" not in str(parse_hardware("64xH100*14d@40%"))
 
 
-@pytest.mark.parametrize("device", ACCELERATORS, ids=lambda each: each.name)
+@pytest.mark.parametrize("device", accelerators(), ids=lambda each: each.name)
 def test_every_device_can_be_written_in_a_budget(device: Accelerator) -> None:
     """With and without x, by hours and by time, in any case: always the same device."""
     for name in (device.name, device.name.lower(), device.name.replace(" ", "-"), *device.aliases):
@@ -197,7 +197,7 @@ def test_prices_without_their_unit_are_refused(written: str) -> None:
     count=st.integers(1, 100_000),
     hours=st.floats(0.1, 1e4),
     percent=st.integers(1, 100),
-    device=st.sampled_from(ACCELERATORS),
+    device=st.sampled_from(accelerators()),
     price=st.floats(0.01, 100),
 )
 def test_money_time_and_flops_are_one_budget(
@@ -217,7 +217,7 @@ def test_any_text_is_a_budget_or_a_sentence(text: str) -> None:
         found = parse_hardware(text, H100_OFFER)
     except QuantityError:
         return
-    assert found is None or found.accelerator in ACCELERATORS
+    assert found is None or found.accelerator in accelerators()
 
 
 TYPED = {  # read off third-party tables (TechPowerUp, Wikipedia's lists of chips), dense
@@ -330,7 +330,7 @@ def test_names_are_unambiguous() -> None:
     """No two entries answer to one name."""
     names = [
         name
-        for each in ACCELERATORS
+        for each in accelerators()
         for name in {plain_name(written) for written in (each.name, *each.aliases)}
     ]
     assert len(names) == len(set(names))

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.charges import charges_to_compare
 from planner.errors import InfeasibleError, ProblemError
 from planner.optimum import solve_many
 from planner.problem import Problem, Teacher
@@ -208,8 +207,8 @@ def test_existing_teachers_leave_the_scenarios_that_mean_something() -> None:
     sized = Problem(1e21, 1e9, teachers=(Teacher(size=7e9, loss=2.0),))
     unsized = Problem(1e21, 1e9, 0.0, 0.0, teachers=(Teacher(loss=2.0),))
 
-    assert charges_to_compare(sized) == [(0.0, 0.0), (1.0, 0.0)]
-    assert charges_to_compare(unsized) == [(0.0, 0.0)]
+    assert sized.comparable_charges() == [(0.0, 0.0), (1.0, 0.0)]
+    assert unsized.comparable_charges() == [(0.0, 0.0)]
 
 
 def test_an_empty_grid_is_refused() -> None:

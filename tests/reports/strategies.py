@@ -10,15 +10,16 @@ from hypothesis import strategies as st
 
 from laws import Architecture
 from planner.problem import BOUNDS, Bounds, Problem, Teacher
+from planner.questions.plan.answer import Plan
 from planner.results import (
     Baseline,
     Certificate,
     Coefficients,
+    Considered,
     ExistingTeacher,
     Flops,
     InDomain,
     Model,
-    Plan,
     Recipe,
     ScenarioResult,
     Verdict,
@@ -84,11 +85,18 @@ baselines = st.builds(Baseline, students, flops, st.just(()))
 def scenarios(draw: st.DrawFn) -> ScenarioResult:
     """A scenario with a plan or without one."""
     scenario = draw(st.sampled_from(list(SCENARIOS.values())))
+    chosen = draw(st.booleans())
     if not draw(st.booleans()):
-        return ScenarioResult(scenario.name, *scenario.charges, None, None, None)
+        return ScenarioResult(scenario.name, chosen, *scenario.charges)
     difference = draw(st.floats(-2, 2))
     return ScenarioResult(
-        scenario.name, *scenario.charges, draw(recipes), draw(certificates), difference
+        scenario.name,
+        chosen,
+        *scenario.charges,
+        draw(recipes),
+        draw(certificates),
+        difference,
+        draw(st.booleans()),
     )
 
 
@@ -134,5 +142,5 @@ plans = st.builds(
     warnings=st.lists(warnings, max_size=3).map(tuple),
     coefficients=st.builds(Coefficients, texts, texts, texts, texts.filter(bool)),
     in_domain=st.none() | st.builds(InDomain, st.none() | recipes, st.none() | certificates, texts),
-    considered=st.lists(st.tuples(texts, losses), max_size=3).map(tuple),
+    considered=st.lists(st.builds(Considered, texts, losses), max_size=3).map(tuple),
 )

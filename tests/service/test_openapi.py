@@ -56,7 +56,8 @@ ASKED: list[tuple[str, dict[str, Any]]] = [
     ("explore", {"budget": "3e19", "teachers": ["size=7B,loss=2.1", "loss=2.3,name=ours"],
                  "scenario": "best-case", "budgets": 5, "map_budgets": 3, "map_students": 3}),
     ("plan", {"budget": "1e23", "student": "3B", "coefficients": "busbridge2025-refit"}),
-    ("compare-supervised", {"budget": "1e15:1e23:5", "student": "1B", "coefficients": "busbridge2025-refit"}),
+    ("compare-supervised", {"budget": "1e15:1e23:5", "students": ["1B"],
+                            "coefficients": "busbridge2025-refit"}),
     ("compare-supervised", {"budget": "1e21", "teachers": ["size=7B,loss=2.1"]}),
     ("target", {"loss": 2.1, "student": "1B"}),
     ("target", {"like": "size=3B,tokens=60B", "student": "1B"}),
@@ -192,7 +193,8 @@ def test_a_fuzzed_server_stays_up(server: Server) -> None:
         ])  # fmt: skip
         method = generator.choice([b"POST", b"GET", b"PUT", b"DELETE", b"HEAD", b"PATCH", b"\x00"])
         path = generator.choice([
-            b"/v1/plan", b"/v1/explore", b"/v1/compare-supervised", b"/v1/jobs/x", b"/../etc/passwd",
+            b"/v1/plan", b"/v1/explore", b"/v1/compare-supervised", b"/v1/jobs/x",
+            b"/../etc/passwd",
             b"/page/..%2f..%2fapp.py", b"/page/vendor/../../app.py", b"//", b"/v1/plan?format=\xff",
             b"/v1/coefficients/..%2Fload.py", b"/v1/plan?width=999999999999999999999",
         ])  # fmt: skip

@@ -57,24 +57,40 @@ def test_the_query_chooses_a_format(server: Server) -> None:
 
 
 MISTAKES: list[dict[str, object]] = [
-    {},
     {"budget": "1e21", "student": "1X"},
     {"budget": "many"},
     {"budget": -1},
-    {"budget": True},
-    {"budget": "1e21", "studnet": "1B"},
     {"budget": "1e21", "scenario": "fulll"},
     {"budget": "1e21", "charge_inference": 2},
-    {"budget": "1e21", "teacher": "size=7B"},
-    {"budget": "1e21", "teacher": {"loss": 2.0}},
-    {"budget": "1e21", "teacher": {"loss": 1.0, "size": "7B"}},
+    {"budget": "1e21", "teachers": ["size=7B"]},
+    {"budget": "1e21", "teachers": [{"loss": 2.0}]},
+    {"budget": "1e21", "teachers": [{"loss": 1.0, "size": "7B"}]},
     {"budget": "1e21", "tolerance": 0},
     {"budget": "1e21", "bounds": "none"},
     {"budget": "1e21", "min_student_size": "2B", "max_student_size": "1B"},
     {"budget": "1e12", "student": "1B"},
     {"budget": "1e21", "student": "1B", "coefficients": "hoffmann2022"},
-    {"budget": "1e21", "stay_in_domain": "yes"},
 ]
+
+UNSOUND: list[tuple[dict[str, object], str]] = [
+    ({}, "Budget: field required"),
+    ({"budget": True}, "Budget True is not a number"),
+    ({"budget": "1e21", "studnet": "1B"}, "Unknown key 'studnet'; did you mean student?"),
+    ({"budget": "1e21", "stay_in_domain": "yes"}, "valid boolean"),
+    ({"budget": "1e21", "student": ["1B"]}, "must be a number or text"),
+]
+
+
+@pytest.mark.parametrize(("question", "words"), UNSOUND, ids=str)
+def test_an_unsound_body_is_a_sentence(
+    server: Server, question: dict[str, object], words: str
+) -> None:
+    """Keys and types are checked against the question's fields, each fault with its place."""
+    answer = server.post("/v1/plan", question)
+
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert words in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("question", MISTAKES, ids=str)
@@ -119,7 +135,7 @@ def test_no_text_of_a_client_is_a_path(server: Server) -> None:
         answer = server.post("/v1/plan", {"budget": "1e21", "coefficients": name})
 
         assert answer.status_code == 422
-        assert answer.json()["detail"].startswith(f"Unknown coefficient set '{name}'.")
+        assert answer.json()["detail"].startswith(f"Unknown coefficients '{name}'.")
         assert "does not exist" not in answer.text
 
 

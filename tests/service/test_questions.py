@@ -92,7 +92,7 @@ MISTAKES: list[tuple[str, dict[str, Any], str]] = [
     ("compare-supervised", {"budget": "1e22:1e20"}, "does not rise"),
     ("target", {}, "give either a loss"),
     ("target", {"loss": 0.5, "student": "1B"}, ""),
-    ("target", {"loss": 2.3, "budget": 1e21}, "unexpected keyword"),
+    ("target", {"loss": 2.3, "budget": 1e21}, "unknown key 'budget'"),
     ("evaluate", {"student": "1B"}, "a recipe needs"),
     ("near-optimal", {"budget": 1e21, "within": 0.1, "compute": 0.1}, "not both"),
     ("family", {"budget": 1e21, "students": []}, "needs students"),

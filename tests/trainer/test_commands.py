@@ -66,7 +66,7 @@ def test_train_teacher_then_students(runs: tuple[Path, list[object]]) -> None:
 
 
 def test_train_from_stored_logits(runs: tuple[Path, list[object]]) -> None:
-    """Logits are stored on first use, and later students read them."""
+    """Logits are stored on first use, and later students read them and add what they lack."""
     root, options = runs
     words = ["student", "--layers", "1", "--tokens", "1K", "--teacher", root / "teacher"]
     words += ["--logits", root / "logits"]
@@ -76,7 +76,15 @@ def test_train_from_stored_logits(runs: tuple[Path, list[object]]) -> None:
     assert "of the mass" in run(train.command, *first, *options)
     before = {path: path.stat().st_mtime_ns for path in (root / "logits").rglob("*")}
     run(train.command, *words, "--output", root / "l2", "--seed", "1", "--quiet", *options)
-    assert {path: path.stat().st_mtime_ns for path in (root / "logits").rglob("*")} == before
+    after = {path: path.stat().st_mtime_ns for path in (root / "logits").rglob("*.npy")}
+    kept = {path: time for path, time in before.items() if path.suffix == ".npy"}
+    assert kept.items() < after.items()
+    run(train.command, *words, "--output", root / "l3", "--layers", "2", "--quiet", *options)
+    assert {path: path.stat().st_mtime_ns for path in (root / "logits").rglob("*.npy")} == after
+    sampled = [*words[:-1], root / "sampled", "--output", root / "l4", "--samples", "12"]
+    assert "hold 100.0" in run(train.command, *sampled, "--quiet", *options)
+    with pytest.raises(PlannerError, match="instead of --top-k"):
+        run(train.command, *sampled, "--top-k", "12", "--quiet", *options)
 
 
 def test_train_writes_tensorboard_events(runs: tuple[Path, list[object]]) -> None:

@@ -75,7 +75,7 @@ def test_rows_are_the_teachers_likeliest_tokens(
     indices = np.array([0, 299, 300, split.windows(CONTEXT) - 1])
     signal = stored.signal(indices, engine)
     assert isinstance(signal, Sparse)
-    tokens = torch.from_numpy(split.batch(indices, CONTEXT)[:, :-1])
+    tokens = torch.from_numpy(split.batch(indices, CONTEXT)[:, :-1].astype(np.int64))
     values, ids = top_of(teacher.signal(tokens), 4 * CONTEXT, TOP_K)
     torch.testing.assert_close(signal.logprobs.float(), values, rtol=1e-3, atol=1e-3)
     assert (

@@ -14,7 +14,7 @@ from planner.errors import MissingExtraError, PlannerError
 from planner.trainer import checkpoint, data
 from planner.trainer.data import Dataset, DataSpec
 from planner.trainer.engine import Engine, Machine
-from planner.trainer.loss import Dense, Full, Objective
+from planner.trainer.loss import Dense, Full, Objective, signal_rows
 from planner.trainer.teachers import load_teacher
 from planner.trainer.train import train
 from tests.trainer.conftest import DATA, HYPER, VOCABULARY, config, supervised
@@ -60,7 +60,7 @@ def test_signals_are_the_models_logits(
     tokens = torch.arange(60).reshape(2, 30)
     signal = teacher.signal(tokens)
     assert isinstance(signal, form)
-    logits = signal.hidden @ signal.head.T if isinstance(signal, Dense) else signal.logits  # type: ignore[union-attr]
+    logits = signal_rows(signal, slice(None))[0]
     model = transformers.AutoModelForCausalLM.from_pretrained(path)
     with torch.no_grad():
         expected = model(tokens).logits.flatten(0, 1)[:, :VOCABULARY]

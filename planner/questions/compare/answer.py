@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 
 from coefficients import CoefficientSet, load
 from planner import units
-from planner.charges import charges_to_compare
-from planner.documents import Record, Values, derived, unwritten
+from planner.documents import OpenFloat, Record, Values, derived, unwritten
 from planner.errors import InfeasibleError, ProblemError
 from planner.optimise.batch import Array
 from planner.optimum import Many, optimum, solve_many
@@ -57,8 +56,8 @@ class Crossover:
 class CrossoverSpread:
     """Central 90% of a crossover over the draws, and the share of draws that have it at all."""
 
-    low: float
-    high: float
+    low: OpenFloat
+    high: OpenFloat
     share: float
 
 
@@ -226,7 +225,7 @@ def compare(
     chosen = coefficients if coefficients is not None else load(problem.coefficients)
     sizes = list(students) or [problem.student]
     templates = [replace(problem, student=size) for size in sizes]
-    charges = charges_to_compare(problem)
+    charges = problem.comparable_charges()
     problems = [
         replace(each, budget=float(budget), charge_inference=i, charge_pretraining=p)
         for each in templates

@@ -6,22 +6,26 @@ from typing import Any
 
 from coefficients import CoefficientSet
 from planner import units
-from planner.accelerators import parse_hardware
+from planner.accelerators import Offer, parse_hardware
 from planner.questions.plan import sheet as shown
 from planner.questions.plan.answer import Plan
 from planner.recipe import quantities
 from planner.reports import words
 from planner.results import Model
 
+NO_OFFER = Offer()
 
-def display(plan: Plan, coefficients: CoefficientSet, budget: Any = None) -> dict[str, Any]:
+
+def display(
+    plan: Plan, coefficients: CoefficientSet, budget: Any = None, offer: Offer = NO_OFFER
+) -> dict[str, Any]:
     """Title, cells and sentences, all text; the page arranges and never formats a recipe.
 
     `outside` says whether the recipe and the supervised baseline leave what was measured.
 
     `budget` is what was asked in people's words: one written as hardware says what it assumes.
     """
-    hardware = parse_hardware(budget) if isinstance(budget, str) else None
+    hardware = parse_hardware(budget, offer) if isinstance(budget, str) else None
     recipe, baseline = plan.recipe, plan.supervised
     models = (recipe.student, recipe.teacher, baseline.model)
     student = plan.problem.student
@@ -43,7 +47,7 @@ def display(plan: Plan, coefficients: CoefficientSet, budget: Any = None) -> dic
         },
         "scenarios": [
             {
-                "name": shown.scenario_name(each, plan) + words.OUTSIDE * each.outside_domain,
+                "name": each.name + words.OUTSIDE * each.outside_domain,
                 "chosen": each.chosen,
                 "student": words.on_tokens(each.recipe.student) if each.recipe else "none feasible",
                 "teacher": words.on_tokens(each.recipe.teacher) if each.recipe else words.NOTHING,
@@ -65,7 +69,7 @@ def display(plan: Plan, coefficients: CoefficientSet, budget: Any = None) -> dic
                 words.binding(recipe),
                 shown.baseline_binding(plan),
                 *recipe.notes,
-                words.uncharged(recipe.flops),
+                words.unknown_cost(recipe.flops),
                 shown.considered(plan),
                 shown.counting(plan),
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from planner.errors import ProblemError
@@ -20,6 +20,7 @@ from planner.questions.base import (
     Teachers,
 )
 from planner.questions.fields import Words, option
+from planner.questions.hardware import OnHardware
 
 if TYPE_CHECKING:
     from planner.questions.explore.answer import Exploration
@@ -30,8 +31,9 @@ QUICK = {"plan", "gap"}
 
 @dataclass(frozen=True, kw_only=True)
 class ExploreQuestion(
-    Buildable, Measured, Served, Bounded, Teachers, Charges, Scenario, Sized, Budgeted, Question
-):
+    OnHardware, Buildable, Measured, Served, Bounded, Teachers, Charges, Scenario, Sized, Budgeted,
+    Question,
+):  # fmt: skip
     """A plan and every chart around it, in one vectorised call."""
 
     NAME: ClassVar[str] = "explore"
@@ -45,11 +47,12 @@ class ExploreQuestion(
     budgets: int = option("Budgets on each curve.", default=55, low=2, high=500)
     map_budgets: int = option("Columns of the map.", default=37, low=2, high=200)
     map_students: int = option("Rows of the map.", default=25, low=2, high=200)
-    written: str = field(default="", init=False, repr=False, compare=False)
+    written: str = option("The budget as it was typed, to be explained.", default="")
 
     def __post_init__(self) -> None:
         budget: Any = self.budget
-        object.__setattr__(self, "written", budget if isinstance(budget, str) else "")
+        if isinstance(budget, str):
+            object.__setattr__(self, "written", budget)
         super().__post_init__()
         unknown = [part for part in self.parts if part not in PARTS]
         if unknown:
@@ -73,7 +76,15 @@ class ExploreQuestion(
         from planner.questions.explore.charts import Grid
 
         grid = Grid(self.budgets, self.map_budgets, self.map_students)
-        return explore(self.problem(), self.parts, grid, self.coefficient_set(), self.written)
+        return explore(
+            self.problem(),
+            self.parts,
+            grid,
+            self.coefficient_set(),
+            self.written,
+            self.offer,
+            self.setup,
+        )
 
 
 QUESTION = ExploreQuestion

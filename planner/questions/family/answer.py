@@ -16,7 +16,7 @@ import numpy as np
 
 from coefficients import CoefficientSet, load
 from planner import units, verdict
-from planner.documents import derived
+from planner.documents import OpenFloat, derived
 from planner.errors import InfeasibleError, UnreachableError
 from planner.optimise.batch import Array
 from planner.problem import Problem
@@ -61,7 +61,7 @@ class FamilyPlan(Answer):
     objective: float
     lower_bound: float
     tolerance: float
-    direct: float
+    direct: OpenFloat
     boxes: int
     coefficients: Coefficients
     warnings: tuple[Warning, ...] = ()

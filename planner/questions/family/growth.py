@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from coefficients import CoefficientSet, load
-from planner.documents import Record, derived
+from planner.documents import OpenFloat, Record, derived
 from planner.errors import ProblemError
 from planner.problem import Problem
 from planner.questions.family.members import Member, check, fleet_of, planned_teacher
@@ -27,17 +27,17 @@ class Count(Record):
 
     students: int
     budget: float
-    cross_entropy: float
-    lower_bound: float
-    direct: float
-    teacher_parameters: float
-    teacher_tokens: float
-    teacher_cross_entropy: float
-    teacher_share: float
+    cross_entropy: OpenFloat
+    lower_bound: OpenFloat
+    direct: OpenFloat
+    teacher_parameters: OpenFloat
+    teacher_tokens: OpenFloat
+    teacher_cross_entropy: OpenFloat
+    teacher_share: OpenFloat
     """Share of the budget that the teacher takes, training and logits."""
 
     @derived
-    def gain(self) -> float:
+    def gain(self) -> OpenFloat:
         """Direct minus distilled, nats: positive where the teacher pays."""
         return self.direct - self.cross_entropy
 

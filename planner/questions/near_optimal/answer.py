@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from coefficients import CoefficientSet, load
 from laws import Architecture, DistillationForm
 from laws.flops import TRAINING
-from planner.documents import Values, unwritten
+from planner.documents import OpenFloat, Values, unwritten
 from planner.errors import QuantityError
 from planner.optimise import Batch, Optima, frontier
 from planner.optimise.batch import Array
@@ -79,7 +79,7 @@ class Shape:
     architecture: Architecture
     cross_entropy: float
     student_tokens: float
-    teacher_tokens: float
+    teacher_tokens: OpenFloat
 
 
 @dataclass(frozen=True, repr=False)

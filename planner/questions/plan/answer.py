@@ -45,7 +45,7 @@ from planner.results import (
 )
 from planner.robust import robust_plan
 from planner.rows import require_distillation
-from planner.scenarios import SCENARIOS, scenario_of
+from planner.scenarios import SCENARIOS
 from planner.second_opinion import other_set, second_opinion
 from planner.sensitivity import pulls
 from planner.uncertainty import assess
@@ -82,11 +82,8 @@ class Plan(Answer):
 
     @derived
     def scenario(self) -> str:
-        """The name of the scenario; existing teachers are not trained, whatever was charged."""
-        asked = self.problem
-        return scenario_of(
-            asked.charge_inference, 0.0 if asked.teachers else asked.charge_pretraining
-        )
+        """The name of the scenario that was asked for."""
+        return self.problem.scenario
 
     @property
     def cross_entropy(self) -> float:
@@ -237,16 +234,8 @@ def _assemble(
 
 def _others(problem: Problem) -> list[Problem]:
     """The scenarios beside the problem's own charges."""
-    charges = [scenario.charges for scenario in SCENARIOS.values()]
-    if problem.teachers:  # they exist: only their inference can be charged or not
-        sized = all(teacher.size is not None for teacher in problem.teachers)
-        charges = [(i, p) for i, p in charges if p == 0 and (sized or i == 0)]
-        charges = [(i, p) for i, p in charges if i != problem.charge_inference]
-    return [
-        problem.with_charges(*pair)
-        for pair in charges
-        if pair != (problem.charge_inference, problem.charge_pretraining)
-    ]
+    charges = [pair for pair in problem.comparable_charges() if pair != problem.own_charges]
+    return [problem.with_charges(*pair) for pair in charges]
 
 
 def _scenarios(

@@ -18,7 +18,7 @@ from planner.questions.base import (
     Sized,
     Teachers,
 )
-from planner.questions.fields import Share, option
+from planner.questions.fields import Flag, Share, option
 from planner.questions.hardware import OnHardware
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class PlanQuestion(
         is_flag=False,
         flag_value="expected",
     )
-    sensitivity: bool = option("Also what each coefficient does to the plan.", default=False)
+    sensitivity: Flag = option("Also what each coefficient does to the plan.", default=False)
 
     @property
     def quick(self) -> bool:

@@ -24,7 +24,7 @@ from planner.results import (
     SecondOpinion,
     Uncertainty,
 )
-from planner.scenarios import SCENARIOS, scenario_of
+from planner.scenarios import SCENARIOS
 
 _REOPTIMISED = (
     ("student_parameters", "student"),
@@ -84,7 +84,7 @@ def _compute(plan: Plan) -> Grid:
     spent = units.format_share(flops.total / plan.problem.budget)
     rows.append(("Total", units.format_flops(flops.total), spent, "of the budget"))
     if flops.uncharged:
-        rows.append(("Not charged", units.format_flops(flops.uncharged), "", "to the teacher"))
+        rows.append(("Uncharged teacher cost", units.format_flops(flops.uncharged), "", ""))
     return Grid(
         "", ("Compute", "FLOPs", "Share", ""), tuple(rows), (total,), left=(3,), beside=True
     )
@@ -98,7 +98,7 @@ def _scenarios(plan: Plan) -> Grid:
         mark = "▸ " if each.chosen else "  "
         rows.append(
             (
-                mark + scenario_name(each, plan) + words.OUTSIDE * each.outside_domain,
+                mark + each.name + words.OUTSIDE * each.outside_domain,
                 words.on_tokens(recipe.student) if recipe else "none feasible",
                 words.on_tokens(recipe.teacher) if recipe else words.NOTHING,
                 units.format_loss(recipe.student.cross_entropy) if recipe else words.NOTHING,
@@ -106,7 +106,7 @@ def _scenarios(plan: Plan) -> Grid:
             )
         )
     strong = tuple(i for i, each in enumerate(plan.scenarios) if each.chosen)
-    head = ("  Scenario", "Student", "Teacher", "Loss", "vs supervised (left is better)")
+    head = ("  Scenario", "Student", "Teacher", "Loss", "vs supervised")
     return Grid("", head, tuple(rows), strong)
 
 
@@ -131,7 +131,7 @@ def _notes(plan: Plan) -> list[str]:
         words.binding(plan.recipe),
         baseline_binding(plan),
         *(f"Note: {note}" for note in plan.recipe.notes),
-        words.uncharged(plan.recipe.flops),
+        words.unknown_cost(plan.recipe.flops),
         *([robust(plan.robust)] if plan.robust else []),
         *([pull_note()] if plan.sensitivity else []),
         *confidence(plan),
@@ -224,9 +224,7 @@ def scenario_summary(plan: Plan) -> str:
 def scenario(plan: Plan) -> str:
     """The scenario's name; for custom charges also what they are."""
     asked = plan.problem
-    if asked.teachers:
-        return scenario_of(asked.charge_inference, 0.0)
-    if asked.scenario in SCENARIOS:
+    if asked.teachers or asked.scenario in SCENARIOS:
         return asked.scenario
     return (
         f"{asked.scenario} (charging {asked.charge_inference:.4g} of the teacher's inference, "
@@ -239,13 +237,6 @@ def model_names(plan: Plan) -> tuple[str, str, str]:
     teacher = plan.recipe.teacher
     free = not teacher.existing and plan.problem.charge_pretraining == 0
     return ("Student", "Teacher" if free else words.teacher_name(teacher), "Supervised")
-
-
-def scenario_name(each: ScenarioResult, plan: Plan) -> str:
-    """Existing teachers are not trained, whatever share of training was to be charged."""
-    if not plan.problem.teachers:
-        return each.name
-    return scenario_of(each.charge_inference, 0.0)
 
 
 def in_domain(inside: InDomain, plan: Plan) -> str:
@@ -269,7 +260,7 @@ def baseline_binding(plan: Plan) -> str:
     """Which bounds the supervised baseline rests on, or nothing."""
     if not plan.supervised.binding:
         return ""
-    return f"Bounds the supervised baseline reached: {', '.join(plan.supervised.binding)}."
+    return f"Active bounds of the supervised baseline: {', '.join(plan.supervised.binding)}."
 
 
 def considered(plan: Plan) -> str:
@@ -442,10 +433,10 @@ def _way(pull: Pull) -> str:
 def pull_note() -> str:
     """How the sensitivities are to be read."""
     return (
-        "Sensitivity: a coefficient goes through its 90% interval with the others as they go with "
-        "it in the draws; shown are both ends of the plan, and the shares of the recipe's variance "
-        "and the loss's that go with it (correlated coefficients share theirs). Coefficients "
-        "that no draws vary are moved alone, by 1% down and up."
+        "Sensitivity: each coefficient is swept across its 90% interval; the others follow their "
+        "conditional means over the draws. Shown are the plan at both ends, and the shares of the "
+        "variance of the recipe and of the loss that the coefficient accounts for (correlated "
+        "coefficients overlap). Coefficients without draws are moved alone, by 1% down and up."
     )
 
 

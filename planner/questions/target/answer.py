@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 
 from coefficients import CoefficientSet, load
 from planner import units
-from planner.charges import charges_to_compare
-from planner.documents import Record, derived, unwritten
+from planner.documents import OpenFloat, Record, derived, unwritten
 from planner.errors import ProblemError, UnreachableError
 from planner.optimise.batch import Array, Batch
 from planner.optimise.supervised import supervised_optima
@@ -56,9 +55,9 @@ class Reached(Record):
     method: str
     charge_inference: float
     charge_pretraining: float
-    budget: float
-    unreachable_below: float
-    floor: float
+    budget: OpenFloat
+    unreachable_below: OpenFloat
+    floor: OpenFloat
     recipe: Recipe | None = None
     baseline: Baseline | None = None
     outside_domain: bool = False
@@ -137,7 +136,7 @@ def target(
     chosen = coefficients if coefficients is not None else load(problem.coefficients)
     if not math.isfinite(loss) or loss <= 0:
         raise ProblemError(f"the target loss is {loss}; give nats per token such as 2.2.")
-    charges = charges_to_compare(problem)
+    charges = problem.comparable_charges()
     unlimited = replace(problem, budget=MOST_BUDGET)
     problems = [unlimited.with_charges(*pair) for pair in charges]
     found = smallest_budgets(problems, np.full(len(problems), loss), chosen)
