@@ -139,8 +139,8 @@ def named(
     H100 is the SXM module, A100 the one with 80 GB. Raises QuantityError with the nearest names for
     an unknown one; `text` is the whole of what the person wrote.
     """
-    known = accelerators() if catalogue is None else catalogue
-    by_name = {plain_name(name): each for each in known for name in (each.name, *each.aliases)}
+    listed = accelerators() if catalogue is None else catalogue
+    by_name = {plain_name(name): each for each in listed for name in (each.name, *each.aliases)}
     wanted = plain_name(device)
     for candidate in (wanted, wanted.removeprefix("nvidia"), wanted.removeprefix("amd")):
         if candidate in by_name:

@@ -151,7 +151,7 @@ class Problem:
     bounds: Bounds = field(default_factory=Bounds)
     serving_tokens: float = 0.0
     tolerance: float = 1e-6
-    coefficients: str = "busbridge2025"
+    coefficients: str = "busbridge2025-refit"
     stay_in_domain: bool = False
     round_to_architecture: bool = False
 
@@ -244,7 +244,7 @@ class Problem:
             bounds=_bounds(given),
             serving_tokens=_serving(given.get("serving_tokens", 0)),
             tolerance=units.parse_plain(given.get("tolerance", 1e-6), "tolerance"),
-            coefficients=str(given.get("coefficients", "busbridge2025")),
+            coefficients=str(given.get("coefficients", cls.coefficients)),
             stay_in_domain=_flag(given, "stay_in_domain"),
             round_to_architecture=_flag(given, "round_to_architecture"),
         )

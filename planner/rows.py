@@ -34,10 +34,23 @@ def to_batches(
     return Batch.broadcast(law.supervised, law, coefficients.flops, **columns), counts
 
 
-def supervised_batch(problem: Problem, coefficients: CoefficientSet) -> Batch:
-    """One row for the supervised baseline; needs no distillation law and ignores teachers."""
-    row = _row(problem, _ranges(None))
-    return Batch.broadcast(coefficients.supervised, None, coefficients.flops, **row)
+def supervised_batch(problems: Sequence[Problem], coefficients: CoefficientSet) -> Batch:
+    """A row per problem for its supervised model; no distillation law is needed, teachers ignored.
+
+    A problem that stays in the domain of validity holds the supervised model to the sizes and
+    tokens at which the supervised law was measured.
+    """
+    rows = [_row(each, _supervised_ranges(each, coefficients.domain)) for each in problems]
+    columns = {key: np.array([row[key] for row in rows], dtype=float) for key in rows[0]}
+    return Batch.broadcast(coefficients.supervised, None, coefficients.flops, **columns)
+
+
+def _supervised_ranges(problem: Problem, domain: Domain) -> dict[str, tuple[float, float]]:
+    ranges = _ranges(None)
+    if problem.stay_in_domain:
+        for kind in ("parameters", "tokens"):
+            ranges[f"student_{kind}"] = domain.of(f"supervised_{kind}") or _ANYWHERE
+    return ranges
 
 
 def rows_of(problem: Problem, coefficients: CoefficientSet) -> list[dict[str, Real]]:

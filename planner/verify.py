@@ -357,22 +357,31 @@ def _supervised(baseline: Part, problem: Problem, coefficients: CoefficientSet) 
 
 
 def _comparison_of_methods(document: Part, problem: Problem) -> Check:
-    """That the method recommended is not the one with the larger loss."""
+    """That a decided verdict has the smaller loss, by more than the law's error, where measured."""
     found = _Comparison("verdict: the method follows from the losses")
-    difference = (
-        document["recipe"]["student"]["cross_entropy"]
-        - document["supervised"]["model"]["cross_entropy"]
-    )
-    room = max(problem.tolerance, 1e-5)
-    method = document["verdict"]["method"]
-    found.holds("distilling is recommended, and is worse", method != "distil" or difference < 0)
+    inside = document["in_domain"] or {}
+    measured = inside.get("recipe") is not None and inside.get("supervised") is not None
+    deciding = inside if measured else document
+    alone = deciding["supervised"]["model"]["cross_entropy"]
+    difference = deciding["recipe"]["student"]["cross_entropy"] - alone
+    verdict = document["verdict"]
+    method, reasons = verdict["method"], verdict["reasons"]
+    found.holds("distilling is advised, and is worse", method != "distil" or difference < 0)
     found.holds(
-        "supervised training is recommended, and is worse",
-        method != "supervised" or difference > 0,
+        "supervised training is advised, and is worse", method != "supervised" or difference > 0
+    )
+    found.holds("it is undecided without a reason", method != "undecided" or bool(reasons))
+    found.holds(
+        "the losses differ by less than the law's error, and a method is advised",
+        method == "undecided" or abs(difference) >= 0.01 * alone,
     )
     found.holds(
-        f"the losses are told apart by {abs(difference):.1e} nats, and either is recommended",
-        method != "either" or abs(difference) <= room,
+        "a method is advised by plans outside the measured range",
+        method == "undecided" or measured or "outside-domain" not in reasons,
+    )
+    found.holds(
+        "another method is recommended than advised",
+        method in ("undecided", document["recommendation"]["method"]),
     )
     return found.check(f"{method}, {difference:+.4f} nats against supervised training")
 
@@ -396,7 +405,10 @@ def _domain(document: Part, coefficients: CoefficientSet) -> Check:
             for name, ours, theirs in zip(("low", "high"), (low, high), each["range"], strict=True):
                 found.near(f"the {name} end of {quantity}", ours, theirs)
     offered = document["in_domain"] is not None
-    found.same("whether a plan inside is offered", bool(outside), offered)
+    alone = document["supervised"]["model"]
+    values = {f"supervised_{key}": alone[key] for key in ("parameters", "tokens")}
+    beyond = any(coefficients.domain.outside(values).values())
+    found.same("whether a plan inside is offered", bool(outside) or beyond, offered)
     return found.check("outside: " + ", ".join(sorted(outside)) if outside else "inside")
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self, get_args, get_origin, get_type_hints
@@ -179,6 +179,17 @@ class Question(Record):
     def load(self) -> Serving | None:
         """The serving load, where one is given by its requests."""
         return None
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Self:
+        """The question of these fields; raises ProblemError for one that is missing."""
+        for each in fields(cls):
+            if each.default is MISSING and each.name not in given:
+                flag = each.metadata["flag"] or f"--{each.name.replace('_', '-')}"
+                raise ProblemError(
+                    f"the {each.name} is missing; give it like {flag} {cls.EXAMPLE[each.name]}."
+                )
+        return cls(**given)
 
     @property
     def quick(self) -> bool:

@@ -73,6 +73,7 @@ def _reply(found: Answer, options: Options) -> Reply:
         width=options.get("width", 100),
         colour=options.get("colour", False),
         unicode=options.get("unicode", True),
+        details=options.get("details", False),
     )
     text = found.render(form, screen)
     return Reply(200, FORMATS[form].media_type, text.encode("utf-8", "replace"))

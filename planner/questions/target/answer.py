@@ -279,8 +279,7 @@ def supervised_targets(
 
     Multisection on the budget: the best supervised loss falls with it.
     """
-    batches = [supervised_batch(each, coefficients) for each in problems]
-    batch = Batch.stack(batches)
+    batch = supervised_batch(problems, coefficients)
     top = replace(batch, budget=np.full(len(batch), MOST_BUDGET))
     floor = supervised_optima(top).loss
     losses = np.broadcast_to(np.asarray(losses, dtype=float), (len(batch),))
