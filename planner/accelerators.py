@@ -148,8 +148,8 @@ def named(
     near = dict.fromkeys(
         by_name[name].name for name in difflib.get_close_matches(wanted, by_name, n=5, cutoff=0.5)
     )
-    known = list(dict.fromkeys(each.name for each in by_name.values()))
-    hint = f"did you mean {' or '.join(list(near)[:3])}?" if near else f"known: {', '.join(known)}."
+    names = list(dict.fromkeys(each.name for each in by_name.values()))
+    hint = f"did you mean {' or '.join(list(near)[:3])}?" if near else f"known: {', '.join(names)}."
     within = f" in '{text}'" if text and text.strip() != device.strip() else ""
     raise QuantityError(
         f"unknown accelerator '{device.strip()}'{within}; {hint} Or give its peak in a TOML file, "

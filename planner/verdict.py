@@ -11,6 +11,7 @@ from typing import Literal
 from coefficients import CoefficientSet, Domain, Range
 from laws._types import Real
 from planner import units
+from planner.models import vocabulary_warnings
 from planner.problem import BOUNDS, Problem
 from planner.recipe import quantities
 from planner.results import (
@@ -56,6 +57,7 @@ def warnings_of(
         *domain_warnings(recipe, coefficients),
         *opinion_warnings(opinion, recipe, coefficients),
         *teacher_warnings(recipe, coefficients),
+        *vocabulary_warnings(recipe.teacher, coefficients.vocabulary),
         *baseline_warnings(baseline, coefficients),
     )
 

@@ -199,7 +199,7 @@ def _costs(
     own = float(coefficients.flops.per_token(student["parameters"]))
     size = teacher["parameters"]
     forward = 0.0 if size is None else float(coefficients.flops.per_token(size))
-    if problem.teachers and teacher["forward_flops"] is not None:  # its own architecture's
+    if problem.teachers and teacher.get("forward_flops") is not None:  # its own architecture's
         forward = teacher["forward_flops"]
     running = forward * student["tokens"]
     training = 0.0 if problem.teachers else 3.0 * forward * teacher["tokens"]

@@ -199,8 +199,7 @@ class _Region:
             for factor, power in _forward(self.flops)
         ]
         if self.teacher is not None:
-            if self.teacher.size is not None:
-                running = float(self.flops(self.teacher.size))
+            if (running := self._running(self.teacher.size)) > 0:
                 terms.append((asked.charge_inference * running, (0.0, 1.0, 0.0, 0.0)))
         else:
             for factor, power in _forward(self.flops):
@@ -310,6 +309,13 @@ class _Region:
         _, towards = self.strength.at(np.array([n, d]))
         return n, d, float(-slope[3] / towards[1])
 
+    def _running(self, size: float | None) -> float:
+        """Forward FLOPs per token of a teacher: its own where it has some, else F(N); 0 where its
+        size is unknown."""
+        if self.teacher is not None and self.teacher.forward_flops is not None:
+            return self.teacher.forward_flops
+        return 0.0 if size is None else float(self.flops(size))
+
     @cached_property
     def _program(self) -> _Program:
         return _Program(self.cost, self.strength, np.log([self.teacher_size, self.teacher_tokens]))
@@ -325,7 +331,7 @@ class _Region:
             size_t = self.teacher.size
         assert loss is not None
         size = np.array(self.students or [np.exp(u), *np.geomspace(*self.student_size, GRID[1])])
-        running = 0.0 if size_t is None else float(self.flops(size_t))
+        running = self._running(size_t)
         training = asked.charge_pretraining * 3.0 * running * tokens_t
         own = self.flops(size)
         rest = asked.budget - training - own * asked.serving_tokens

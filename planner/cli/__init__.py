@@ -16,6 +16,7 @@ COMMANDS: dict[str, str] = {
     "predict": "planner.cli.predict:command",
     "experiments": "planner.cli.experiments:command",
     "validate": "planner.cli.validate:validate",
+    "export": "planner.cli.export:command",
     "train": "planner.cli.train:command",
     "measure-teacher": "planner.cli.measure_teacher:command",
     "benchmark": "planner.cli.benchmark:command",

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Any
 
 from planner.errors import DocumentError
@@ -47,5 +48,7 @@ def export(
 ) -> dict[str, str]:
     """Files (name to text) that train a recipe with `target`; DocumentError if it is unknown."""
     if target not in EXPORTS:
-        raise DocumentError(f"unknown target '{target}'; known: {', '.join(EXPORTS)}.")
+        near = get_close_matches(target, EXPORTS, n=1, cutoff=0.5)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise DocumentError(f"unknown target '{target}'{hint}; known: {', '.join(EXPORTS)}.")
     return EXPORTS[target].files(job_of(document, settings))

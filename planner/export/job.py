@@ -147,7 +147,7 @@ def job_of(document: Mapping[str, Any], settings: Settings = Settings()) -> Job:
     return Job(
         _leg("student", student, settings),
         _leg("teacher", teacher, settings),
-        None if direct is None else _leg("supervised", direct, settings),
+        None if direct is None else _leg("supervised", direct["model"], settings),
         settings,
         title,
     )

@@ -222,12 +222,12 @@ class Question(Record):
         }
         if isinstance(self.coefficients, Mapping):
             given["coefficients"] = str(self.coefficients.get("name", "given"))
+        if self.load is not None:
+            given["serving_tokens"] = self.load.tokens
         given |= more
         if given.get("teachers"):
             _refuse_pretraining(given)
             given.setdefault("charge_pretraining", 0.0)
-        if self.load is not None:
-            given["serving_tokens"] = self.load.tokens
         found = Problem.from_mapping(given)
         if self.context is None or not found.teachers:
             return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
@@ -60,11 +60,10 @@ class Offered:
         """What budgets in GPU-hours and money are converted with."""
         device = self.device
         if device is None:
-            for each in fields(self):
-                if each.name in NEED_DEVICE and getattr(self, each.name) is not None:
-                    raise ProblemError(
-                        f"{each.name.replace('_', ' ')} needs a device; add accelerator, like H100."
-                    )
+            for name in NEED_DEVICE:
+                if getattr(self, name, None) is not None:
+                    option = name.replace("_", "-")
+                    raise ProblemError(f"--{option} needs a device; add --accelerator H100 or so.")
         return Offer(device, self.price, self.utilisation)
 
 

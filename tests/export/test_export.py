@@ -37,7 +37,9 @@ RECIPE: dict[str, Any] = {
             "existing": False, "name": "",
         },
     },
-    "supervised": {"parameters": 975485568.0, "tokens": 139.1e9, "architecture": STUDENT},
+    "supervised": {
+        "model": {"parameters": 975485568.0, "tokens": 139.1e9, "architecture": STUDENT},
+    },
 }  # fmt: skip
 FIXED = Settings(batch=1024)
 STEPS = 10224  # ceil(42.88e9 / (1024 * 4096))

@@ -53,7 +53,8 @@ def test_the_ranking_is_the_law_at_the_tokens_the_budget_leaves(charge: float) -
         assert teacher.size is not None
         assert teacher.tokens is not None
         loss = float(LAW.supervised.loss(teacher.size, teacher.tokens))
-        tokens = 1e21 / float(3 * forward(1e9) + charge * forward(teacher.size))
+        assert teacher.forward_flops is not None  # of its own shape
+        tokens = 1e21 / float(3 * forward(1e9) + charge * teacher.forward_flops)
         expected = float(law.loss(1e9, tokens, loss))
         losses.append(expected)
         assert each.cross_entropy == pytest.approx(loss, abs=1e-12)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from planner.questions.base import Bounded, Charges, Measured, Question, Served, Teachers
 from planner.questions.fields import Counts, Span, option
+from planner.questions.hardware import Offered
 from planner.scenarios import SCENARIOS
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompareQuestion(Measured, Served, Bounded, Teachers, Charges, Question):
+class CompareQuestion(Measured, Served, Bounded, Teachers, Charges, Offered, Question):
     """Every scenario's best loss against supervised training of the same student and budget.
 
     Says where the better method changes (crossover budgets), the largest gain, and how much more

@@ -63,6 +63,7 @@ class EvaluateQuestion(Served, Bounded, Charges, Scenario, Sized, Question):
 
     def answer(self) -> Evaluation:
         """The judgement; raises DocumentError for a document that is no plan."""
+        from planner.models import at_context
         from planner.questions.evaluate.answer import evaluate, evaluate_plan
         from planner.questions.plan.answer import Plan
 
@@ -73,6 +74,8 @@ class EvaluateQuestion(Served, Bounded, Charges, Scenario, Sized, Question):
         assert self.student_tokens is not None and self.teacher is not None
         given = self.teacher
         teacher = Teacher.parse(given) if isinstance(given, str) else Teacher.from_mapping(given)
+        if self.context is not None:
+            teacher = at_context(teacher, self.context)
         problem = self.problem(budget=1.0)
         return evaluate(problem, self.student_tokens, teacher, self.coefficient_set())
 

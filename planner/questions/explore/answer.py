@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from coefficients import CoefficientSet
+from planner.accelerators import Offer
+from planner.needs import Setup
 from planner.optimum import optimum
 from planner.problem import Problem
 from planner.questions.base import Answer
 from planner.questions.explore import charts
-from planner.questions.explore.display import Display, display
-from planner.questions.plan.answer import Plan, solve
+from planner.questions.explore.display import NO_OFFER, Display, display
+from planner.questions.plan.answer import Plan, solve, with_resources
 
 
 @dataclass(frozen=True, repr=False)
@@ -41,12 +43,18 @@ def explore(
     grid: charts.Grid,
     coefficients: CoefficientSet,
     budget: str | None = None,
+    offer: Offer = NO_OFFER,
+    setup: Setup | None = None,
 ) -> Exploration:
-    """Everything the page draws around one problem. budget: as it was written, to be explained."""
+    """Everything the page draws around one problem.
+
+    budget: as it was written, to be explained; offer: what it was converted with. setup: the
+    devices that the plan is to run on.
+    """
     plan = shown = gap = None
     if "plan" in parts:
-        plan = solve(problem, coefficients)
-        shown = display(plan, coefficients, budget)
+        plan = with_resources(solve(problem, coefficients), setup)
+        shown = display(plan, coefficients, budget, offer)
     if "gap" in parts:
         recipe = plan.recipe if plan is not None else optimum(problem, coefficients)[0]
         gap = charts.gap(recipe, coefficients)

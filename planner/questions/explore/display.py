@@ -7,13 +7,14 @@ from typing import Any
 
 from coefficients import CoefficientSet
 from planner import units
-from planner.accelerators import parse_hardware
+from planner.accelerators import Offer, parse_hardware
 from planner.questions.plan import sheet as shown
 from planner.questions.plan.answer import Plan
 from planner.recipe import quantities
 from planner.reports import words
 from planner.results import Model
 
+NO_OFFER = Offer()
 
 @dataclass(frozen=True)
 class ModelRow:
@@ -90,12 +91,14 @@ class Display:
     understood: Understood
 
 
-def display(plan: Plan, coefficients: CoefficientSet, budget: Any = None) -> Display:
+def display(
+    plan: Plan, coefficients: CoefficientSet, budget: Any = None, offer: Offer = NO_OFFER
+) -> Display:
     """The text of a plan.
 
     `budget` is what was asked in people's words: one written as hardware says what it assumes.
     """
-    hardware = parse_hardware(budget) if isinstance(budget, str) else None
+    hardware = parse_hardware(budget, offer) if isinstance(budget, str) else None
     recipe, baseline = plan.recipe, plan.supervised
     models = plan.decisive.models
     student = plan.problem.student

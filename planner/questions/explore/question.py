@@ -20,6 +20,7 @@ from planner.questions.base import (
     Teachers,
 )
 from planner.questions.fields import Words, option
+from planner.questions.hardware import OnHardware
 
 if TYPE_CHECKING:
     from planner.questions.explore.answer import Exploration
@@ -30,8 +31,9 @@ QUICK = {"plan", "gap"}
 
 @dataclass(frozen=True, kw_only=True)
 class ExploreQuestion(
-    Buildable, Measured, Served, Bounded, Teachers, Charges, Scenario, Sized, Budgeted, Question
-):
+    OnHardware, Buildable, Measured, Served, Bounded, Teachers, Charges, Scenario, Sized, Budgeted,
+    Question,
+):  # fmt: skip
     """A plan and every chart around it, in one vectorised call."""
 
     NAME: ClassVar[str] = "explore"
@@ -74,7 +76,15 @@ class ExploreQuestion(
         from planner.questions.explore.charts import Grid
 
         grid = Grid(self.budgets, self.map_budgets, self.map_students)
-        return explore(self.problem(), self.parts, grid, self.coefficient_set(), self.written)
+        return explore(
+            self.problem(),
+            self.parts,
+            grid,
+            self.coefficient_set(),
+            self.written,
+            self.offer,
+            self.setup,
+        )
 
 
 QUESTION = ExploreQuestion

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from planner.errors import ProblemError
 from planner.questions.base import Bounded, Charges, Measured, Question, Scenario, Teachers
 from planner.questions.fields import Flag, Flops, Numbers, option
+from planner.questions.hardware import Offered
 
 if TYPE_CHECKING:
     from planner.questions.family.answer import FamilyPlan
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FamilyQuestion(Measured, Bounded, Teachers, Charges, Scenario, Question):
+class FamilyQuestion(Measured, Bounded, Teachers, Charges, Scenario, Offered, Question):
     """Split one budget over a teacher and all its students, with a proven bound.
 
     Minimises the weighted mean of the students' losses, or with targets the budget that brings

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from planner import units
@@ -11,6 +12,7 @@ from planner.errors import ProblemError
 from planner.problem import Teacher
 from planner.questions.base import Bounded, Measured, Question, Served, Teachers
 from planner.questions.fields import Words, grid_of, option
+from planner.questions.hardware import Offered
 from planner.scenarios import DEFAULT_SCENARIO, SCENARIOS
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SweepQuestion(Measured, Served, Bounded, Teachers, Question):
+class SweepQuestion(Measured, Served, Bounded, Teachers, Offered, Question):
     """Solve every combination of budgets, students, scenarios, teachers and charges.
 
     Each row is a certified plan beside the supervised loss.
@@ -64,12 +66,12 @@ class SweepQuestion(Measured, Served, Bounded, Teachers, Question):
         from planner.catalogue import load
         from planner.questions.sweep.grid import Grid
 
-        budgets = grid_of(self.budget, units.parse_flops, "budget")
+        budgets = grid_of(self.budget, partial(units.parse_flops, offer=self.offer), "budget")
         sizes: tuple[float | None, ...] = grid_of(self.students, units.parse_count, "student size")
         base = self.problem(budget=budgets[0], charge_inference=0.0)
         existing: tuple[Teacher | None, ...] = base.teachers
         if self.source is not None:
-            existing += tuple(entry.teacher for entry in load(self.source))
+            existing += tuple(entry.teacher for entry in load(self.source, self.context))
         charges = self._charges("teacher-inference" if existing else DEFAULT_SCENARIO)
         base = replace(base, teachers=(), charge_inference=1.0)
         return Grid(base, budgets, sizes or (None,), charges, existing or (None,))

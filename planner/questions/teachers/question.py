@@ -50,7 +50,7 @@ class TeachersQuestion(Measured, Served, Bounded, Teachers, Sized, Budgeted, Que
         asked = self.problem(teachers=(), charge_inference=charge, charge_pretraining=0.0)
         entries = [Entry(each) for each in free.teachers]
         if self.source is not None or not entries:
-            entries += load(self.source or SHIPPED)
+            entries += load(self.source or SHIPPED, self.context)
         for entry in entries:
             if charge and entry.teacher.size is None:
                 raise ProblemError(
