@@ -38,15 +38,20 @@ class Domain:
     """L_T / L(N_S, D_S): the teacher's loss over what the student would reach on data alone."""
 
     def of(self, quantity: str) -> Range | None:
-        """The range of a quantity, falling back from ``student_tokens`` to ``tokens`` and so on."""
-        own: Range | None = getattr(self, quantity)
-        if own is not None:
-            return own
+        """The range of a quantity, falling back from ``student_tokens`` to ``tokens`` and so on.
+
+        ``supervised_parameters`` and ``supervised_tokens`` are those of the supervised law:
+        teachers were trained under it, so their ranges are its own as far as they are known.
+        """
         role, _, kind = quantity.partition("_")
-        if role in ("student", "teacher") and kind in ("parameters", "tokens"):
-            shared: Range | None = getattr(self, kind)
-            return shared
-        return None
+        names = [quantity]
+        if kind in ("parameters", "tokens"):
+            names = {
+                "student": [quantity, kind],
+                "teacher": [quantity, kind],
+                "supervised": [f"teacher_{kind}", kind, f"student_{kind}"],
+            }.get(role, names)
+        return next((found for name in names if (found := getattr(self, name)) is not None), None)
 
     def outside(self, quantities: Mapping[str, Real | None]) -> dict[str, Mask]:
         """Where each quantity leaves its measured range; arrays of shape () for plain numbers.

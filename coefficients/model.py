@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from coefficients.domain import Domain, Range
+from coefficients.errors import CoefficientError
 from coefficients.misfit import Misfit
 from coefficients.quality import Quality
 from coefficients.scatter import Scatter
 from laws import DistillationForm, Family, ForwardFlops, SupervisedForm, SupervisedLaw
 from laws._types import Real
+from laws.flops import transformer
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,48 @@ class CoefficientSet:
     def supervised(self) -> SupervisedLaw:
         """The supervised law written as Eq. 1, whatever its own form."""
         return self.form.canonical()
+
+    @property
+    def context(self) -> int | None:
+        """Tokens of context at which F(N) counts attention; None where it counts none."""
+        return self._unit("attention")
+
+    @property
+    def vocabulary(self) -> int | None:
+        """Vocabulary whose output head F(N) counts; None where it counts none."""
+        return self._unit("head")
+
+    def counted_at(self, context: int | None, vocabulary: int | None) -> CoefficientSet:
+        """The same laws with FLOPs counted at another context or vocabulary; None keeps the set's.
+
+        Raises CoefficientError for a set that counts neither (F = 2N), or a value below 1.
+        """
+        if context is None and vocabulary is None:
+            return self
+        for name, value in (("context", context), ("vocabulary", vocabulary)):
+            if value is not None and value < 1:
+                raise CoefficientError(f"{name} is {value}; it must be at least 1.")
+        if self.context is None or self.vocabulary is None:
+            raise CoefficientError(
+                f"the coefficient set '{self.name}' counts 2N FLOPs per token, which depend on "
+                "neither context nor vocabulary; leave them out."
+            )
+        return replace(
+            self, flops=self._flops(context or self.context, vocabulary or self.vocabulary)
+        )
+
+    def _flops(self, context: int, vocabulary: int) -> ForwardFlops:
+        family = self.architectures
+        return transformer(
+            context, vocabulary, family.aspect_ratio, family.ffn_ratio, family.ffn_matrices,
+            family.kv_group,
+        )  # fmt: skip
+
+    def _unit(self, term: str) -> int | None:
+        """How many times the term of one token of context, or of one word, F(N) holds."""
+        if self.flops.name == "2N":
+            return None
+        return round(float(getattr(self.flops, term)) / float(getattr(self._flops(1, 1), term)))
 
     def quantities(
         self,

@@ -11,8 +11,7 @@ import tomli_w
 from coefficients.domain import Range
 from coefficients.errors import CoefficientError
 from coefficients.model import CoefficientSet
-from laws import DISTILLATION_LAWS, SUPERVISED_LAWS, Family, ForwardFlops
-from laws.flops import parameters_per_layer_width
+from laws import DISTILLATION_LAWS, SUPERVISED_LAWS
 
 
 def dumps(chosen: CoefficientSet) -> str:
@@ -35,7 +34,7 @@ def dumps(chosen: CoefficientSet) -> str:
         "scatter": {} if chosen.scatter is None else _stated(chosen.scatter),
         "misfit": {} if chosen.misfit is None else _stated(chosen.misfit),
         "domain": _stated(chosen.domain),
-        "flops": _flops(chosen.flops, chosen.architectures),
+        "flops": _flops(chosen),
     }
     head = {
         "name": chosen.name,
@@ -69,20 +68,17 @@ def _law(
     return found
 
 
-def _flops(flops: ForwardFlops, family: Family) -> dict[str, Any]:
-    """The convention in the file's words: context and vocabulary follow from the coefficients."""
+def _flops(chosen: CoefficientSet) -> dict[str, Any]:
+    """The convention in the file's words."""
     shape = {
-        name: getattr(family, name)
+        name: getattr(chosen.architectures, name)
         for name in ("aspect_ratio", "ffn_ratio", "ffn_matrices", "kv_group")
     }
-    if flops.name == "2N":
+    if chosen.flops.name == "2N":
         return {"convention": "2N", **shape}
-    omega = parameters_per_layer_width(family.ffn_ratio, family.ffn_matrices, family.kv_group)
-    attention = (1.0 / (family.aspect_ratio * omega**2)) ** (1 / 3)
-    head = (family.aspect_ratio / omega) ** (1 / 3)
     return {
         "convention": "transformer",
-        "context": round(float(flops.attention) / (2.0 * attention)),
-        "vocabulary": round(float(flops.head) / (2.0 * head)),
+        "context": chosen.context,
+        "vocabulary": chosen.vocabulary,
         **shape,
     }

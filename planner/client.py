@@ -91,9 +91,10 @@ class Client:
         width: int = 100,
         colour: bool = False,
         unicode: bool = True,
+        details: bool = False,
     ) -> str:
         """The same as text in one of `planner.reports.FORMATS`, as the command line writes it."""
-        query = _query(format=form, width=width, colour=colour, unicode=unicode)
+        query = _query(format=form, width=width, colour=colour, unicode=unicode, details=details)
         return self._send("POST", f"/v1/{name}?{query}", _body(problem, {})).decode("utf-8")
 
     def coefficients(self, name: str | None = None) -> Document:

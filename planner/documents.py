@@ -101,7 +101,7 @@ class OrInfinite:
 
         number = core_schema.nullable_schema(handler(source))
         schema = core_schema.no_info_after_validator_function(read, number)
-        return core_schema.with_default_schema(schema, default=self.value)
+        return core_schema.with_default_schema(schema, default_factory=lambda: self.value)
 
 
 OpenFloat = Annotated[float, OrInfinite(math.nan)]

@@ -9,15 +9,17 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import tomli
 
+from laws.architecture import Architecture
 from planner.errors import DocumentError, ProblemError
 from planner.problem import Teacher
+from planner.results import AnyModel, ExistingTeacher, Warning
 
 _FILE = Path(__file__).parent / "data" / "models.toml"
 
@@ -105,7 +107,7 @@ class Model:
         attention = 4 * self.heads * self.head_size * positions
         return 2.0 * self.active_parameters + attention + 2.0 * self.vocabulary * self.d_model
 
-    def teacher(self, loss: float | None = None) -> Teacher:
+    def teacher(self, loss: float | None = None, context: int = 4096) -> Teacher:
         """As a teacher in a plan: its size, and its measured loss or its training tokens.
 
         The law was fitted on dense models: an expert mixture needs a measured loss, and costs its
@@ -125,6 +127,18 @@ class Model:
             tokens=self.tokens if loss is None else None,
             loss=loss,
             name=self.name,
+            forward_flops=self.forward_flops(context),
+        )
+
+    @property
+    def architecture(self) -> Architecture | None:
+        """The shape as `laws` has it; None where its fields cannot say it (experts, wider heads,
+        feed-forward layers without a gate)."""
+        plain = not self.mixture and self.ffn_matrices == 3
+        if not plain or self.heads * self.head_size != self.d_model:
+            return None
+        return Architecture(
+            self.layers, self.d_model, self.heads, self.kv_heads, self.d_ff, self.parameters
         )
 
 
@@ -212,6 +226,38 @@ def find(name: str, catalogue: tuple[Model, ...] | None = None) -> Model:
 def _plain(name: str) -> str:
     """Letters, digits and points alone; ``meta-llama-3.1-8b`` is ``llama-3.1-8b``."""
     return re.sub(r"[^a-z0-9.]", "", name.lower()).removeprefix("meta")
+
+
+def model_of(teacher: Teacher | ExistingTeacher) -> Model | None:
+    """The catalogue's model that a teacher was taken from; None for one given by its numbers."""
+    if teacher.forward_flops is None:
+        return None
+    return next((each for each in models() if each.name == teacher.name), None)
+
+
+def at_context(teacher: Teacher, context: int) -> Teacher:
+    """An open model's FLOPs per token at this context; any other teacher as it is."""
+    model = model_of(teacher)
+    return teacher if model is None else replace(
+        teacher, forward_flops=model.forward_flops(context)
+    )  # fmt: skip
+
+
+def vocabulary_warnings(teacher: AnyModel, vocabulary: int | None) -> tuple[Warning, ...]:
+    """What distilling from an open model's logits demands of the tokenizer and of the FLOPs.
+
+    vocabulary: whose output head the student's FLOPs count, None where they count none.
+    """
+    model = model_of(teacher) if teacher.existing else None
+    if model is None:
+        return ()
+    text = vocabulary_remark(model)
+    if vocabulary is not None and vocabulary != model.vocabulary:
+        text = (
+            f"{text.rstrip('.')}; the student's FLOPs here count a vocabulary of {vocabulary:,}: "
+            f"add --vocabulary {model.vocabulary}."
+        )
+    return (Warning("teacher-vocabulary", text[:1].lower() + text[1:]),)
 
 
 def vocabulary_remark(teacher: Model, student: Model | None = None) -> str:

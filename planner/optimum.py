@@ -145,7 +145,7 @@ def infeasible(problem: Problem, smallest: float, coefficients: CoefficientSet) 
 
 def too_small(problem: Problem, smallest: float, coefficients: CoefficientSet) -> InfeasibleError:
     """The same for a smallest budget that is known to have a plan."""
-    where = " inside the law's domain of validity" if problem.stay_in_domain else ""
+    where = " inside the measured range" if problem.stay_in_domain else ""
     if problem.stay_in_domain and (reason := outside_reason(problem, coefficients)):
         return InfeasibleError(f"no plan exists{where}: {reason}.")
     if not math.isfinite(smallest) or smallest <= problem.budget:
@@ -199,6 +199,7 @@ class Many:
     cross_entropy: Annotated[NDArray[np.float64], Values()]
     lower_bound: Annotated[NDArray[np.float64], Values()]
     supervised_cross_entropy: Annotated[NDArray[np.float64], Values()]
+    supervised_tokens: Annotated[NDArray[np.float64], Values()]
     flops: Annotated[NDArray[np.float64], Values()]
     teacher: Annotated[NDArray[np.intp], Values()]
 
@@ -250,14 +251,9 @@ def solve_many(
     tolerance = np.repeat([problem.tolerance for problem in problems], counts)
     baseline = None
     if any(problem.stay_in_domain for problem in problems):
-        baseline, _ = to_batches([anywhere(problem) for problem in problems], chosen)
+        baseline = supervised_batch(problems, chosen)
     found = solve_batch(batch, tolerance, np.asarray(counts, dtype=np.intp), polish, baseline)
     return found.with_teachers([problem.teachers for problem in problems])
-
-
-def anywhere(problem: Problem) -> Problem:
-    """The problem as its supervised baseline sees it: the domain of validity is of distilling."""
-    return replace(problem, stay_in_domain=False, teachers=())
 
 
 def solve_batch(
@@ -282,6 +278,7 @@ def solve_batch(
     best = batch.take(rows)
     u, s, n, d = found.u[rows], found.s[rows], found.n[rows], found.d[rows]
     planned = np.where(best.existing, np.nan, 1.0)
+    alone = supervised_optima(best if baseline is None else baseline)
     return Many(
         student_parameters=np.exp(u),
         student_tokens=np.exp(s),
@@ -290,7 +287,8 @@ def solve_batch(
         teacher_cross_entropy=found.t[rows],
         cross_entropy=found.loss[rows],
         lower_bound=lower,
-        supervised_cross_entropy=supervised_optima(best if baseline is None else baseline).loss,
+        supervised_cross_entropy=alone.loss,
+        supervised_tokens=np.where(np.isfinite(alone.loss), np.exp(alone.s), np.nan),
         flops=charged_cost(best, u, s, n, d),
         teacher=np.where(best.existing, rows - first, -1),
     )
@@ -457,7 +455,7 @@ def chosen_set(problem: Problem, given: CoefficientSet | None) -> CoefficientSet
 
 def best_supervised(problem: Problem, coefficients: CoefficientSet) -> Baseline:
     """The best supervised model under a set; InfeasibleError where none fits the budget."""
-    best = supervised_optima(supervised_batch(problem, coefficients))
+    best = supervised_optima(supervised_batch([problem], coefficients))
     if not np.isfinite(best.loss[0]):
         raise infeasible(problem, best.smallest_budget(), coefficients)
     return baseline_of(float(best.u[0]), float(best.s[0]), problem, coefficients)

@@ -57,16 +57,21 @@ class Teacher:
     """A teacher that exists already: its size, and its tokens or its measured cross-entropy.
 
     A measured loss needs no tokens, and no size either if the teacher's inference costs nothing.
+    forward_flops: per token, where its architecture is known (`planner.models`); F(N) of the
+    coefficient set otherwise.
     """
 
     size: float | None = None
     tokens: float | None = None
     loss: float | None = None
     name: str = ""
+    forward_flops: float | None = None
 
     def __post_init__(self) -> None:
         if self.size is not None:
             units.check_positive(self.size, "teacher size")
+        if self.forward_flops is not None:
+            units.check_positive(self.forward_flops, "teacher forward_flops")
         if self.tokens is not None:
             units.check_positive(self.tokens, "teacher tokens")
         if self.loss is not None:
@@ -83,7 +88,13 @@ class Teacher:
 
     @classmethod
     def parse(cls, text: str) -> Teacher:
-        """``size=7B,tokens=140B`` or ``size=7B,loss=2.05``, optionally with ``name=...``."""
+        """``size=7B,tokens=140B`` or ``size=7B,loss=2.05``, optionally with ``name=...``.
+
+        Also an open model by name, ``llama-3.1-8b`` or ``llama-3.1-8b,loss=2.05``.
+        """
+        first, _, rest = text.partition(",")
+        if "=" not in first and not first.strip()[:1].isdigit() and first.strip():
+            return _open_model(first, rest, text)
         given: dict[str, str] = {}
         for part in text.split(","):
             key, equals, value = part.partition("=")
@@ -101,12 +112,13 @@ class Teacher:
     @classmethod
     def from_mapping(cls, given: Mapping[str, Any]) -> Teacher:
         """From size, tokens, loss and name in people's words or plain numbers."""
-        _only(given, ("size", "tokens", "loss", "name"), "teacher")
+        _only(given, ("size", "tokens", "loss", "name", "forward_flops"), "teacher")
         return cls(
             size=_optional(given.get("size"), units.parse_count, "teacher size"),
             tokens=_optional(given.get("tokens"), units.parse_count, "teacher tokens"),
             loss=_optional(given.get("loss"), units.parse_plain, "teacher loss"),
             name=str(given.get("name", "")),
+            forward_flops=_optional(given.get("forward_flops"), units.parse_plain, "forward_flops"),
         )
 
     def __str__(self) -> str:
@@ -139,7 +151,7 @@ class Problem:
     bounds: Bounds = field(default_factory=Bounds)
     serving_tokens: float = 0.0
     tolerance: float = 1e-6
-    coefficients: str = "busbridge2025"
+    coefficients: str = "busbridge2025-refit"
     stay_in_domain: bool = False
     round_to_architecture: bool = False
 
@@ -232,7 +244,7 @@ class Problem:
             bounds=_bounds(given),
             serving_tokens=_serving(given.get("serving_tokens", 0)),
             tolerance=units.parse_plain(given.get("tolerance", 1e-6), "tolerance"),
-            coefficients=str(given.get("coefficients", "busbridge2025")),
+            coefficients=str(given.get("coefficients", cls.coefficients)),
             stay_in_domain=_flag(given, "stay_in_domain"),
             round_to_architecture=_flag(given, "round_to_architecture"),
         )
@@ -297,6 +309,20 @@ def _teacher(given: Any) -> Teacher:
     if not isinstance(given, str):
         raise ProblemError(f"teacher {given!r} is not a teacher; write it like size=7B,loss=2.05.")
     return Teacher.parse(given)
+
+
+def _open_model(name: str, rest: str, text: str) -> Teacher:
+    """A model of the catalogue, with its measured loss where one is given."""
+    from planner.models import find
+
+    model = find(name)
+    key, equals, value = rest.partition("=")
+    if rest and (key.strip() != "loss" or not equals or "," in value):
+        raise ProblemError(
+            f"teacher '{text}': only loss=... may follow the name of an open model; write it like "
+            f"{name.strip()},loss=2.05."
+        )
+    return model.teacher(units.parse_plain(value, "teacher loss") if rest else None)
 
 
 def _flag(given: Mapping[str, Any], key: str) -> bool:

@@ -39,7 +39,7 @@ def recipe_of(row: Row, problem: Problem, coefficients: CoefficientSet) -> Recip
     tokens = snap(math.exp(row.s), bounds.student_tokens)
     teacher = _teacher(row, problem, coefficients)
     pretrained = 0.0 if teacher.existing else teacher.tokens or 0.0
-    cost = cost_of(problem, size, teacher.parameters, coefficients)
+    cost = cost_of(problem, size, teacher.parameters, coefficients, own_flops(teacher))
     tokens = min(tokens, float(cost.student_tokens(problem.budget, pretrained)))
     costs = flops_of(cost, tokens, pretrained, known=teacher.parameters is not None)
     student = Model(
@@ -73,13 +73,18 @@ def baseline_of(u: float, s: float, problem: Problem, coefficients: CoefficientS
 
 
 def cost_of(
-    problem: Problem, student: Real, teacher: Real | None, coefficients: CoefficientSet
+    problem: Problem,
+    student: Real,
+    teacher: Real | None,
+    coefficients: CoefficientSet,
+    teacher_flops: float | None = None,
 ) -> Cost:
     """Eq. 9 with the problem's charges for models of these sizes; teacher: None if not known.
 
-    The training of an existing teacher is not charged.
+    The training of an existing teacher is not charged. teacher_flops: per token, where they are
+    not F(N) of its size.
     """
-    return Cost.of(
+    cost = Cost.of(
         coefficients.flops,
         student,
         teacher,
@@ -87,6 +92,12 @@ def cost_of(
         0.0 if problem.teachers else problem.charge_pretraining,
         problem.serving_tokens,
     )
+    return cost if teacher_flops is None else replace(cost, teacher=teacher_flops)
+
+
+def own_flops(teacher: AnyModel) -> float | None:
+    """Forward FLOPs per token that a teacher's own architecture says; None where F(N) counts."""
+    return teacher.forward_flops if teacher.existing else None
 
 
 def flops_of(
@@ -126,6 +137,7 @@ def existing_teacher(teacher: Teacher, coefficients: CoefficientSet) -> Existing
         float(teacher_loss(teacher, coefficients)),
         None if teacher.size is None else coefficients.architectures.nearest(teacher.size),
         name=teacher.name,
+        forward_flops=teacher.forward_flops,
     )
 
 

@@ -38,7 +38,10 @@ class Model(Record):
 
 @dataclass(frozen=True)
 class ExistingTeacher(Record):
-    """A teacher that no plan trains. Its size and tokens are None where they are not known."""
+    """A teacher that no plan trains. Its size and tokens are None where they are not known.
+
+    forward_flops: per token where its own architecture says them; F(N) otherwise.
+    """
 
     parameters: float | None
     tokens: float | None
@@ -46,6 +49,7 @@ class ExistingTeacher(Record):
     architecture: Architecture | None = None
     existing: Literal[True] = True
     name: str = ""
+    forward_flops: float | None = None
 
     @derived
     def tokens_per_parameter(self) -> float | None:
@@ -156,12 +160,40 @@ class ScenarioResult(Record):
         return None if self.recipe is None else self.recipe.student.cross_entropy
 
 
+Method: TypeAlias = Literal["distil", "supervised", "undecided"]
+
+Reason: TypeAlias = Literal[
+    "within-error", "outside-domain", "coefficients-disagree", "held-by-a-cap"
+]
+"""within-error: the methods differ by less than the law's own error, or than the draws tell apart.
+outside-domain: the optimum, or the supervised model it is compared with, was not measured.
+coefficients-disagree: the second coefficient set prefers the other method.
+held-by-a-cap: a default bound on sizes or tokens holds the optimum or the supervised model."""
+
+
 @dataclass(frozen=True)
 class Verdict:
-    """`method` is "distil", "supervised" or "either"; `text` says it in one sentence."""
+    """What to do, and what stands against it.
 
-    method: Literal["distil", "supervised", "either"]
+    headline: a few words that hold every qualification of the method. text: a few sentences.
+    reasons: what keeps the optimum from deciding; a method that stands beside reasons was decided
+    by the plans inside the measured range (`Plan.in_domain`).
+    """
+
+    method: Method
+    headline: str
     text: str
+    reasons: tuple[Reason, ...] = ()
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """The recipe to take. teacher: None for supervised training."""
+
+    method: Literal["distil", "supervised"]
+    student: Model
+    teacher: AnyModel | None
+    flops: Flops
 
 
 Scope: TypeAlias = Literal["recipe", "baseline", "coefficients"]
@@ -189,15 +221,6 @@ class Warning:  # noqa: A001 - the word users know; nothing here raises Python's
     ) = None
     scope: Scope = "recipe"
     alarm: bool = False
-
-
-@dataclass(frozen=True)
-class InDomain:
-    """The best plan inside the law's domain of validity; `recipe` None with the reason if none."""
-
-    recipe: Recipe | None = None
-    certificate: Certificate | None = None
-    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -250,6 +273,21 @@ class SecondOpinion:
     interval: Interval | None = None
     optimum: Recipe | None = None
     regret: float | None = None
+
+
+@dataclass(frozen=True)
+class InDomain:
+    """The best plan inside the measured range; `recipe` None with the reason if there is none.
+
+    supervised: the best supervised model of the same budget within the sizes and tokens at which
+    the supervised law was measured. second_opinion: the second set's view of these two.
+    """
+
+    recipe: Recipe | None = None
+    certificate: Certificate | None = None
+    reason: str = ""
+    supervised: Baseline | None = None
+    second_opinion: SecondOpinion | None = None
 
 
 @dataclass(frozen=True)

@@ -34,10 +34,23 @@ def to_batches(
     return Batch.broadcast(law.supervised, law, coefficients.flops, **columns), counts
 
 
-def supervised_batch(problem: Problem, coefficients: CoefficientSet) -> Batch:
-    """One row for the supervised baseline; needs no distillation law and ignores teachers."""
-    row = _row(problem, _ranges(None))
-    return Batch.broadcast(coefficients.supervised, None, coefficients.flops, **row)
+def supervised_batch(problems: Sequence[Problem], coefficients: CoefficientSet) -> Batch:
+    """A row per problem for its supervised model; no distillation law is needed, teachers ignored.
+
+    A problem that stays in the domain of validity holds the supervised model to the sizes and
+    tokens at which the supervised law was measured.
+    """
+    rows = [_row(each, _supervised_ranges(each, coefficients.domain)) for each in problems]
+    columns = {key: np.array([row[key] for row in rows], dtype=float) for key in rows[0]}
+    return Batch.broadcast(coefficients.supervised, None, coefficients.flops, **columns)
+
+
+def _supervised_ranges(problem: Problem, domain: Domain) -> dict[str, tuple[float, float]]:
+    ranges = _ranges(None)
+    if problem.stay_in_domain:
+        for kind in ("parameters", "tokens"):
+            ranges[f"student_{kind}"] = domain.of(f"supervised_{kind}") or _ANYWHERE
+    return ranges
 
 
 def rows_of(problem: Problem, coefficients: CoefficientSet) -> list[dict[str, Real]]:
@@ -100,6 +113,14 @@ def teacher_loss(teacher: Teacher, coefficients: CoefficientSet) -> Real:
     return coefficients.supervised.loss(teacher.size, teacher.tokens)
 
 
+def teacher_flops(teacher: Teacher, coefficients: CoefficientSet) -> float:
+    """Forward FLOPs per token of an existing teacher: its own where its architecture is known, else
+    F(N) of its size; 0 where that is unknown."""
+    if teacher.forward_flops is not None:
+        return teacher.forward_flops
+    return 0.0 if teacher.size is None else float(coefficients.flops.per_token(teacher.size))
+
+
 def require_distillation(coefficients: CoefficientSet) -> DistillationForm:
     """The set's distillation law; NoDistillationLawError for a supervised-only set."""
     if coefficients.distillation is None:
@@ -116,11 +137,10 @@ def _with_teacher(
     coefficients: CoefficientSet,
     domain: Domain | None,
 ) -> dict[str, Real]:
-    flops = 0.0 if teacher.size is None else float(coefficients.flops.per_token(teacher.size))
     row = {
         **row,
         "teacher_loss": teacher_loss(teacher, coefficients),
-        "teacher_flops": flops,
+        "teacher_flops": teacher_flops(teacher, coefficients),
         "charge_pretraining": 0.0,  # it exists: its training is sunk
     }
     known = {"teacher_parameters": teacher.size, "teacher_tokens": teacher.tokens}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,16 @@ def second_opinion(
         regret=None if own is None else theirs - own.student.cross_entropy,
         disagrees=view.disagrees,
     )
+
+
+def other_set(coefficients: CoefficientSet) -> CoefficientSet | None:
+    """The set that this one names as its second opinion, counting FLOPs as this one does.
+
+    None if it names none.
+    """
+    if coefficients.second_opinion is None:
+        return None
+    return replace(load(coefficients.second_opinion), flops=coefficients.flops)
 
 
 @dataclass(frozen=True)

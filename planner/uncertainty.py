@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from coefficients import CoefficientSet, draws
 from planner.optimise import Batch
-from planner.optimum import Many, anywhere, solve_batch
+from planner.optimum import Many, solve_batch
 from planner.problem import Problem
 from planner.results import Interval, Recipe, Uncertainty
-from planner.rows import require_distillation, rows_of
+from planner.rows import require_distillation, rows_of, supervised_batch
 
 Array = NDArray[np.float64]
 
@@ -74,8 +74,7 @@ def reoptimise(problems: Problem | Sequence[Problem], batch_of_laws: Coefficient
     counts = np.concatenate([counts for _, counts in parts])
     baseline = None
     if any(problem.stay_in_domain for problem in asked):
-        free = (_under_draws(anywhere(problem), batch_of_laws)[0] for problem in asked)
-        baseline = Batch.stack(list(free))
+        baseline = Batch.stack([supervised_batch([each], batch_of_laws) for each in asked])
     return solve_batch(
         Batch.stack([batch for batch, _ in parts]), TOLERANCE, counts, len(asked) == 1, baseline
     )

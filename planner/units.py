@@ -108,6 +108,14 @@ def _number(value: str | float) -> float:
     return float(value)
 
 
+def parse_whole(text: str | float, what: str) -> int:
+    """A whole number of at least one (``4096``, ``128K``); raises QuantityError."""
+    value = parse_count(text, what)
+    if value != int(value):
+        raise QuantityError(f"{_say(what)} is {text}; it must be a whole number.")
+    return int(value)
+
+
 def parse_share(text: str | float, what: str = "share") -> float:
     """``0.5%`` or ``0.005``: a share above zero and at most one; raises QuantityError."""
     number, whole = text, 1.0

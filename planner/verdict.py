@@ -1,17 +1,31 @@
 """Warnings and the verdict: where a plan leaves what was measured, what the fit behind it reports
-against itself, and whether to distil or to train directly.
+against itself, and whether to distil.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
 
 from coefficients import CoefficientSet, Domain, Range
 from laws._types import Real
 from planner import units
-from planner.problem import Problem
+from planner.problem import BOUNDS, Problem
 from planner.recipe import quantities
-from planner.results import Baseline, Recipe, ScenarioResult, SecondOpinion, Verdict, Warning
+from planner.results import (
+    AnyModel,
+    Baseline,
+    Interval,
+    Method,
+    Model,
+    Reason,
+    Recipe,
+    ScenarioResult,
+    SecondOpinion,
+    Verdict,
+    Warning,
+)
 from planner.second_opinion import ALARM
 
 LAW_ERROR = 0.01
@@ -64,11 +78,12 @@ def domain_warnings(recipe: Recipe, coefficients: CoefficientSet) -> tuple[Warni
         value, (low, high) = float(values[quantity] or 0.0), _range(domain, quantity)
         label, show = _NAMES[quantity]
         side, factor = ("below", low / value) if value < low else ("above", value / high)
+        verb = "are" if label.endswith(" tokens") else "is"
         times = f", by a factor of {units.format_ratio(factor)}" if factor >= 1.1 else ""
         found.append(
             Warning(
                 "outside-domain",
-                f"{label} ({show(value)}) is {side} the measured range "
+                f"{label} ({show(value)}) {verb} {side} the measured range "
                 f"{show(low)} to {show(high)}{times}.",
                 quantity,
                 value,
@@ -98,18 +113,17 @@ def leaves_domain(recipe: Recipe, coefficients: CoefficientSet) -> bool:
 def baseline_warnings(baseline: Baseline, coefficients: CoefficientSet) -> tuple[Warning, ...]:
     """Warnings where the supervised baseline itself leaves the measured sizes or tokens."""
     domain, model = coefficients.domain, baseline.model
-    values = {"student_parameters": model.parameters, "student_tokens": model.tokens}
+    values = {"supervised_parameters": model.parameters, "supervised_tokens": model.tokens}
     found = []
     for name in _left(domain, values):
         kind, value, measured = name.partition("_")[2], values[name], _range(domain, name)
-        assert value is not None
         found.append(
             Warning(
                 "baseline-outside-domain",
-                f"the supervised baseline's {kind} ({units.format_count(value)}) are outside "
+                f"the supervised model's {kind} ({units.format_count(value)}) are outside "
                 f"the measured range {units.format_count(measured[0])} to "
                 f"{units.format_count(measured[1])}.",
-                f"supervised_{kind}",
+                name,
                 value,
                 measured,
                 scope="baseline",
@@ -173,69 +187,216 @@ def opinion_warnings(
     )
 
 
+HEADLINES: Mapping[Method, str] = {
+    "distil": "Distil",
+    "supervised": "Train without a teacher",
+    "undecided": "Too close to call",
+}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A distillation beside the supervised model of the same budget, and the second set's view.
+
+    spread: central interval of the difference over the draws, None for a set without draws.
+    """
+
+    recipe: Recipe
+    supervised: Baseline
+    opinion: SecondOpinion | None = None
+    spread: Interval | None = None
+
+    @property
+    def difference(self) -> float:
+        """Distilled minus supervised cross-entropy, nats per token."""
+        return self.recipe.student.cross_entropy - self.supervised.model.cross_entropy
+
+    @property
+    def models(self) -> tuple[Model, AnyModel, Model]:
+        """Student, teacher and supervised model."""
+        return self.recipe.student, self.recipe.teacher, self.supervised.model
+
+    @property
+    def better(self) -> Literal["distil", "supervised"]:
+        """The method of the smaller loss."""
+        return "distil" if self.difference < 0 else "supervised"
+
+    @property
+    def within_error(self) -> bool:
+        """Whether the law, or its draws, cannot tell the two apart."""
+        if abs(self.difference) < LAW_ERROR * self.supervised.model.cross_entropy:
+            return True
+        return self.spread is not None and self.spread.low <= 0 <= self.spread.high
+
+    @property
+    def disputed(self) -> bool:
+        """Whether the second set prefers the other method.
+
+        Its own best distillation speaks against supervised training, its view of this recipe
+        against distilling by it.
+        """
+        if self.opinion is None:
+            return False
+        theirs = self.opinion.cross_entropy - self.opinion.supervised
+        if self.better == "supervised":
+            theirs -= self.opinion.regret or 0.0
+        return theirs < 0 if self.better == "supervised" else theirs > 0
+
+    def caps(self, problem: Problem) -> tuple[str, ...]:
+        """The default bounds that hold either model, such as ``max-student-tokens``."""
+        return default_caps((*self.recipe.binding, *self.supervised.binding), problem)
+
+
+def default_caps(binding: Iterable[str], problem: Problem) -> tuple[str, ...]:
+    """Those of the upper bounds reached that nobody asked for."""
+    found = []
+    for name in dict.fromkeys(binding):
+        end, _, quantity = name.partition("-")
+        field = quantity.replace("-", "_")
+        if end == "max" and any(
+            getattr(problem.bounds, field) == getattr(each, field) for each in BOUNDS.values()
+        ):
+            found.append(name)
+    return tuple(found)
+
+
 def decide(
     problem: Problem,
-    recipe: Recipe,
-    baseline: Baseline,
+    optimum: Pair,
+    inside: Pair | None,
     scenarios: tuple[ScenarioResult, ...],
     coefficients: CoefficientSet,
 ) -> Verdict:
-    """Distil or train directly, in one sentence that holds the caveats that change the bet."""
-    ours, theirs = recipe.student.cross_entropy, baseline.model.cross_entropy
-    difference = ours - theirs
-    extrapolates = leaves_domain(recipe, coefficients)
-    small = abs(difference) < LAW_ERROR * theirs
-    caveats = []
-    if small:
-        caveats.append(f"the difference is within the law's own error of about {LAW_ERROR:.0%}")
-    if extrapolates:
-        caveats.append("the plan lies outside the range where the law was measured")
-    tail = f"; but {' and '.join(caveats)}" if caveats else ""
-    size = units.format_count(baseline.model.parameters)
-    tokens = units.format_count(baseline.model.tokens)
-    if abs(difference) <= max(problem.tolerance, 1e-5):
-        return Verdict(
-            "either",
-            f"Either: distilling and training directly both reach {units.format_loss(ours)} nats "
-            f"per token at {units.format_flops(problem.budget)} FLOPs{tail}.",
-        )
-    if difference > 0:
-        text = (
-            f"Train it directly: {size} parameters on {tokens} tokens reach "
-            f"{units.format_loss(theirs)} nats per token; the best distillation at the same budget "
-            f"reaches {units.format_loss(ours)} ({difference:+.4f}){tail}."
-        )
-        return Verdict("supervised", text + _where_it_would_pay(problem, scenarios, coefficients))
-    teacher = recipe.teacher
-    if teacher.existing:
-        how = f"from the existing teacher ({teacher_words(recipe)})"
-    else:
-        how = (
-            f"from a {units.format_count(teacher.parameters)} teacher trained on "
-            f"{units.format_count(teacher.tokens)} tokens"
-        )
-    return Verdict(
-        "distil",
-        f"Distil: {how}, the {units.format_count(recipe.student.parameters)} student "
-        f"reaches {units.format_loss(ours)} nats per token on "
-        f"{units.format_count(recipe.student.tokens)} tokens; training directly at the "
-        f"same budget reaches {units.format_loss(theirs)} ({-difference:+.4f}){tail}.",
+    """Distil, train without a teacher, or neither with confidence.
+
+    inside: the best of both methods inside the measured range, where the optimum or the supervised
+    model beside it leaves that range and there are such plans. They decide then.
+    """
+    outside = leaves_domain(optimum.recipe, coefficients) or bool(
+        baseline_warnings(optimum.supervised, coefficients)
     )
+    pair = inside or optimum
+    unmeasured = outside and (inside is None or inside.better != optimum.better)
+    held = pair.caps(problem)
+    reasons: dict[Reason, bool] = {
+        "within-error": pair.within_error,
+        "outside-domain": outside,
+        "coefficients-disagree": pair.disputed,
+        "held-by-a-cap": bool(held or optimum.caps(problem)),
+    }
+    method: Method = pair.better
+    if pair.within_error or pair.disputed or unmeasured or held:
+        method = "undecided"
+    return Verdict(
+        method,
+        _headline(method, pair, problem, coefficients, outside, unmeasured, optimum),
+        " ".join(
+            line
+            for line in (
+                _both(pair, method != "undecided" and outside),
+                _where_it_would_pay(problem, scenarios, coefficients),
+            )
+            if line
+        ),
+        tuple(reason for reason, holds in reasons.items() if holds),
+    )
+
+
+def _headline(
+    method: Method,
+    pair: Pair,
+    problem: Problem,
+    coefficients: CoefficientSet,
+    outside: bool,
+    unmeasured: bool,
+    optimum: Pair,
+) -> str:
+    if method != "undecided":
+        text = HEADLINES[method]
+        text = f"Inside the measured range: {text[0].lower()}{text[1:]}" if outside else text
+    elif unmeasured:
+        text = f"Not measured here: {_extrapolation(optimum, coefficients)}"
+    elif pair.disputed:
+        text = "The two fits disagree"
+    elif pair.within_error:
+        text = HEADLINES[method]
+    else:
+        text = f"Held by a cap: {_caps(pair.caps(problem), problem)}"
+    chosen = pair.recipe if pair.better == "distil" else pair.supervised
+    unspent = 1 - chosen.flops.total / problem.budget
+    if unspent > NOTEWORTHY:
+        text += f" ({units.format_share(unspent)} of the budget unspent)"
+    return text
+
+
+NOTEWORTHY = 0.01
+"""Share of the budget from which on unspent compute belongs in the headline."""
+
+
+def _extrapolation(optimum: Pair, coefficients: CoefficientSet) -> str:
+    """The quantity that leaves its range by the largest factor."""
+    far = [
+        *domain_warnings(optimum.recipe, coefficients),
+        *baseline_warnings(optimum.supervised, coefficients),
+    ]
+    worst = max(far, key=_factor)
+    who = "the supervised model" if worst.scope == "baseline" else "the optimum"
+    what = worst.quantity.removeprefix("supervised_").replace("_", " ")
+    if _factor(worst) < 1.1:
+        return f"{who} leaves the range of {what}"
+    return f"{who} extrapolates {units.format_ratio(_factor(worst))}x in {what}"
+
+
+def _factor(warning: Warning) -> float:
+    assert warning.value is not None and warning.range is not None
+    return max(warning.range[0] / warning.value, warning.value / warning.range[1])
+
+
+def _caps(names: tuple[str, ...], problem: Problem) -> str:
+    """``student tokens at --max-student-tokens 20T``."""
+    parts = []
+    for name in names:
+        high = getattr(problem.bounds, name.partition("-")[2].replace("-", "_"))[1]
+        parts.append(f"--{name} {units.format_count(high)}")
+    return ", ".join(parts)
+
+
+def _both(pair: Pair, inside: bool) -> str:
+    """What either method reaches, on how many tokens, in one sentence."""
+    student, alone = pair.recipe.student, pair.supervised.model
+    differ = alone.parameters != student.parameters
+    size, other = (
+        f"a {units.format_count(each.parameters)} model " if differ else ""
+        for each in (alone, student)
+    )
+    difference = f"{pair.difference:+.4f}"
+    if pair.disputed and pair.opinion is not None:
+        theirs = pair.opinion.cross_entropy - pair.opinion.supervised
+        difference += f", {theirs:+.4f} under {pair.opinion.source}"
+    return (
+        f"{'There, supervised' if inside else 'Supervised'} training of "
+        f"{size}on {units.format_count(alone.tokens)} tokens reaches "
+        f"{units.format_loss(alone.cross_entropy)} nats per token; distilling {other}on "
+        f"{units.format_count(student.tokens)} tokens from {teacher_words(pair.recipe)} reaches "
+        f"{units.format_loss(student.cross_entropy)} ({difference})."
+    ).replace("training of on", "training on")
 
 
 def teacher_words(recipe: Recipe) -> str:
     """The teacher of a recipe in a few words."""
     teacher = recipe.teacher
-    parts = [teacher.name] if teacher.name else []
-    if teacher.parameters is not None:
-        parts.append(f"{units.format_count(teacher.parameters)} parameters")
-    parts.append(f"cross-entropy {units.format_loss(teacher.cross_entropy)}")
-    return ", ".join(parts)
+    size = "" if teacher.parameters is None else f"{units.format_count(teacher.parameters)} "
+    name = teacher.name or f"a {size}teacher"
+    if teacher.tokens is None:
+        return f"{name} of loss {units.format_loss(teacher.cross_entropy)}"
+    return f"{name} on {units.format_count(teacher.tokens)} tokens"
 
 
 def _where_it_would_pay(
     problem: Problem, scenarios: tuple[ScenarioResult, ...], coefficients: CoefficientSet
 ) -> str:
+    """The scenario that takes least off the budget and makes distilling better, if there is one."""
+    chosen = next(each for each in scenarios if each.chosen)
     better = [
         each
         for each in scenarios
@@ -245,28 +406,25 @@ def _where_it_would_pay(
         and each.charge_inference <= problem.charge_inference
         and each.charge_pretraining <= problem.charge_pretraining
     ]
-    if not better:
+    if not better or chosen.difference is None or chosen.difference < 0:
         return ""
     least_help = max(better, key=lambda each: each.charge_inference + each.charge_pretraining)
-    words = {
-        "teacher-inference": "With a teacher that already exists",
-        "best-case": "With a teacher that already exists and stored logits",
-        "teacher-pretraining": "With teacher logits that cost nothing",
-    }[least_help.name]
     assert least_help.difference is not None
     assert least_help.recipe is not None
-    doubt = (
-        " (by a plan outside the measured range)"
-        if leaves_domain(least_help.recipe, coefficients)
-        else ""
-    )
+    teacher = teacher_words(least_help.recipe)
+    condition = {
+        "teacher-inference": f"{teacher} already existed",
+        "best-case": f"{teacher} already existed, its logits stored",
+        "teacher-pretraining": "the teacher's logits cost nothing",
+    }[least_help.name]
     theirs = least_help.recipe.student.cross_entropy - least_help.difference
+    doubts = []
+    if leaves_domain(least_help.recipe, coefficients):
+        doubts.append("outside the measured range")
     if -least_help.difference < LAW_ERROR * theirs:
-        return (
-            f" {words}, distilling comes out {-least_help.difference:.4f} better{doubt}, which is "
-            f"undecided: within the law's own error of about {LAW_ERROR:.0%}."
-        )
-    return f" {words}, distilling would win by {-least_help.difference:.4f}{doubt}."
+        doubts.append("within the law's error")
+    tail = f", {' and '.join(doubts)}" if doubts else ""
+    return f"If {condition}, distilling would be {-least_help.difference:.4f} better{tail}."
 
 
 MISFIT = 0.05

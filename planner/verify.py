@@ -199,6 +199,8 @@ def _costs(
     own = float(coefficients.flops.per_token(student["parameters"]))
     size = teacher["parameters"]
     forward = 0.0 if size is None else float(coefficients.flops.per_token(size))
+    if problem.teachers and teacher["forward_flops"] is not None:  # its own architecture's
+        forward = teacher["forward_flops"]
     running = forward * student["tokens"]
     training = 0.0 if problem.teachers else 3.0 * forward * teacher["tokens"]
     charged = {
@@ -355,22 +357,31 @@ def _supervised(baseline: Part, problem: Problem, coefficients: CoefficientSet) 
 
 
 def _comparison_of_methods(document: Part, problem: Problem) -> Check:
-    """That the method recommended is not the one with the larger loss."""
+    """That a decided verdict has the smaller loss, by more than the law's error, where measured."""
     found = _Comparison("verdict: the method follows from the losses")
-    difference = (
-        document["recipe"]["student"]["cross_entropy"]
-        - document["supervised"]["model"]["cross_entropy"]
-    )
-    room = max(problem.tolerance, 1e-5)
-    method = document["verdict"]["method"]
-    found.holds("distilling is recommended, and is worse", method != "distil" or difference < 0)
+    inside = document["in_domain"] or {}
+    measured = inside.get("recipe") is not None and inside.get("supervised") is not None
+    deciding = inside if measured else document
+    alone = deciding["supervised"]["model"]["cross_entropy"]
+    difference = deciding["recipe"]["student"]["cross_entropy"] - alone
+    verdict = document["verdict"]
+    method, reasons = verdict["method"], verdict["reasons"]
+    found.holds("distilling is advised, and is worse", method != "distil" or difference < 0)
     found.holds(
-        "supervised training is recommended, and is worse",
-        method != "supervised" or difference > 0,
+        "supervised training is advised, and is worse", method != "supervised" or difference > 0
+    )
+    found.holds("it is undecided without a reason", method != "undecided" or bool(reasons))
+    found.holds(
+        "the losses differ by less than the law's error, and a method is advised",
+        method == "undecided" or abs(difference) >= 0.01 * alone,
     )
     found.holds(
-        f"the losses are told apart by {abs(difference):.1e} nats, and either is recommended",
-        method != "either" or abs(difference) <= room,
+        "a method is advised by plans outside the measured range",
+        method == "undecided" or measured or "outside-domain" not in reasons,
+    )
+    found.holds(
+        "another method is recommended than advised",
+        method in ("undecided", document["recommendation"]["method"]),
     )
     return found.check(f"{method}, {difference:+.4f} nats against supervised training")
 
@@ -394,7 +405,10 @@ def _domain(document: Part, coefficients: CoefficientSet) -> Check:
             for name, ours, theirs in zip(("low", "high"), (low, high), each["range"], strict=True):
                 found.near(f"the {name} end of {quantity}", ours, theirs)
     offered = document["in_domain"] is not None
-    found.same("whether a plan inside is offered", bool(outside), offered)
+    alone = document["supervised"]["model"]
+    values = {f"supervised_{key}": alone[key] for key in ("parameters", "tokens")}
+    beyond = any(coefficients.domain.outside(values).values())
+    found.same("whether a plan inside is offered", bool(outside) or beyond, offered)
     return found.check("outside: " + ", ".join(sorted(outside)) if outside else "inside")
 
 
@@ -443,7 +457,9 @@ def _in_domain(inside: Part, problem: Problem, coefficients: CoefficientSet) -> 
 
 
 def _other(coefficients: CoefficientSet) -> CoefficientSet | None:
-    return load(coefficients.second_opinion) if coefficients.second_opinion else None
+    if coefficients.second_opinion is None:
+        return None
+    return replace(load(coefficients.second_opinion), flops=coefficients.flops)
 
 
 def _second_opinion(

@@ -16,7 +16,6 @@ import pytest
 
 from planner import Problem, solve
 from planner.cli import plan, planner
-from planner.reports import FORMATS
 from tests.fit.simulated import distillations
 from tests.service.conftest import serving
 
@@ -67,7 +66,7 @@ def calls(line: str) -> Iterator[list[str]]:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with the files that the examples name."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "recipe.toml").write_text(FORMATS["toml"].render(solve(Problem(1e21, 1e9))))
+    (tmp_path / "recipe.toml").write_text(solve(Problem(1e21, 1e9)).render("toml"))
     rows = distillations(runs=160)
     columns = (rows.parameters, rows.tokens, rows.teacher_loss, rows.loss)
     lines = [",".join(map(repr, map(float, row))) for row in zip(*columns, strict=True)]

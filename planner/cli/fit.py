@@ -89,7 +89,7 @@ def command(
         )
         written += write(target, point, boot, found.open_ones, origin)
     if plot is not None:
-        from planner.plots.fit import draw
+        from planner.fit.picture import draw
 
         draw(found, Path(plot), None if base is None else base.flops)
         written.append(Path(plot))

@@ -6,7 +6,10 @@ import difflib
 import errno
 import importlib
 import os
+import re
+import shlex
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +26,8 @@ INTERRUPTED = 130
 
 QUESTION = "question"
 """In place of a module: the command is made from the question of its name."""
+
+EXAMPLE = "Example: plan --budget 1e21 --student 1B"
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -54,9 +59,7 @@ class PlannerGroup(click.Group):
         super().__init__(
             name,
             help="Plan model distillation under a compute budget, with a proven optimum.",
-            epilog=f"Example: {name} --budget 1e21 --student 1B"
-            if name == "plan"
-            else "Example: planner plan --budget 1e21 --student 1B",
+            epilog=EXAMPLE,
             no_args_is_help=True,
             context_settings=dict(_CONTEXT),
         )
@@ -82,6 +85,9 @@ class PlannerGroup(click.Group):
             return None
         command = _load(cmd_name, self.registry[cmd_name])
         command.context_class = ShortContext
+        if cmd_name == "plan":  # where people start
+            others = textwrap.fill(", ".join(self.registry), 90, break_on_hyphens=False)
+            command.epilog = f"{EXAMPLE}\n\n\b\nOther commands:\n{others}"
         command.context_settings = {**_CONTEXT, **command.context_settings}
         return command
 
@@ -109,8 +115,16 @@ class PlannerGroup(click.Group):
             from planner.errors import INPUT_ERRORS
 
             if isinstance(error, INPUT_ERRORS):
-                raise InputError(_sentence(str(error))) from error
+                raise InputError(_sentence(self._options_in(ctx, str(error)))) from error
             raise
+
+    def _options_in(self, ctx: click.Context, text: str) -> str:
+        """Fields in a message as the options that the user typed: min_teacher_size and so on."""
+        command = self.get_command(ctx, ctx.invoked_subcommand or "")
+        for each in command.params if command is not None else ():
+            if isinstance(each, click.Option) and "_" in (each.name or ""):
+                text = re.sub(rf"(?<![-\w'\"]){each.name}(?![\w'\"])", each.opts[0], text)
+        return text
 
     def main(
         self,
@@ -120,7 +134,12 @@ class PlannerGroup(click.Group):
         standalone_mode: bool = True,
         **extra: Any,
     ) -> Any:
-        """Click's main, except that Ctrl-C leaves with 130 as in every other tool."""
+        """Click's main, except that Ctrl-C leaves with 130 as in every other tool.
+
+        The words typed are the context's object, for an answer to say how it was asked.
+        """
+        args = sys.argv[1:] if args is None else list(args)
+        extra.setdefault("obj", shlex.join([prog_name or self.name or "", *args]))
         try:
             code = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
         except click.Abort:

@@ -62,6 +62,7 @@ def output_options(
             metavar="FILE",
             help="Write to this file, replacing it whole; stdout unless given.",
         ),
+        click.Option(["--details"], is_flag=True, help="Everything, not the brief alone."),
         click.Option(["--quiet"], is_flag=True, help="No remarks on stderr."),
     ]
     return _bundle(options, "output", functools.partial(Output.choose, names, default))

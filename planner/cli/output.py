@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import click
 
 from planner.cli import console
 from planner.errors import ProblemError
@@ -18,10 +20,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Output:
-    """What --format, --output and --quiet say."""
+    """What --format, --output, --details and --quiet say."""
 
     format: str
     path: str | None = None
+    details: bool = False
     quiet: bool = False
 
     @classmethod
@@ -31,6 +34,7 @@ class Output:
         default: str,
         format_name: str | None,
         path: str | None,
+        details: bool,
         quiet: bool,
     ) -> Output:
         """The format asked for, else the one of FILE's suffix, else the default; "-" is stdout.
@@ -51,12 +55,15 @@ class Output:
                 f"'{path}' is named like {shown}, but --format is {format_name}; change one of "
                 "them."
             )
-        return cls(format_name or shown or default, path, quiet)
+        return cls(format_name or shown or default, path, details, quiet)
 
     @property
     def screen(self) -> Screen:
         """Room for a table: the terminal's, or plain text of 100 columns in a file."""
-        return console.screen() if self.path is None else PLAIN_SCREEN
+        screen = console.screen() if self.path is None else PLAIN_SCREEN
+        context = click.get_current_context(silent=True)
+        typed = context.find_object(str) if context is not None else None
+        return replace(screen, details=self.details, command=typed or "")
 
     def answer(self, answer: Answer) -> None:
         """Write an answer in the chosen format, its warnings on stderr if the format hides them."""

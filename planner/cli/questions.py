@@ -13,7 +13,7 @@ from planner.cli.options import Words, output_options, plot_option
 from planner.cli.output import Output
 from planner.cli.remote import Server, server_options
 from planner.questions import QUESTIONS
-from planner.questions.base import Question, is_given
+from planner.questions.base import Question
 
 
 def command(name: str) -> click.Command:
@@ -52,12 +52,12 @@ def question_options(name: str) -> Callable[[Callable[..., None]], Callable[...,
 
 def _answer(name: str) -> Callable[..., None]:
     def run(output: Output, server: Server | None, plot: str | None = None, **given: Any) -> None:
-        given = {key: value for key, value in given.items() if is_given(value)}
+        given = {key: value for key, value in given.items() if value is not None and value != ()}
         if server is not None:
-            QUESTIONS[name].question(**given)  # a mistake is answered here and at once
+            QUESTIONS[name].question.of(given)  # a mistake is answered here and at once
             server.answer(name, given, output, plot)
             return
-        answer = QUESTIONS[name].question(**given).answer()
+        answer = QUESTIONS[name].question.of(given).answer()
         output.answer(answer)
         if plot is not None:
             answer.plot(plot)

@@ -46,7 +46,7 @@ class Server:
         if body.get("source") not in (None, SHIPPED):
             raise ProblemError("a server reads no file of teachers; name each with --teacher.")
         screen, client = output.screen, Client(self.url, self.token)
-        more = (screen.width, screen.colour, screen.unicode)
+        more = (screen.width, screen.colour, screen.unicode, screen.details)
         output.write(client.render(name, body, output.format, *more))
         if not FORMATS[output.format].shows_warnings or output.path is not None:
             for warning in client.ask(name, body).get("warnings", ()):

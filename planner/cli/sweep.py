@@ -57,7 +57,7 @@ def sweep(
 
     files.form_of(path, form)
     files.check_folder(path)
-    question = SweepQuestion(**{key: value for key, value in given.items() if value})
+    question = SweepQuestion.of({key: value for key, value in given.items() if value})
     grid = question.grid()
     with _bar(len(grid), quiet) as progress:
         outcome = files.run(grid, path, question.coefficient_set(), form, chunk, restart, progress)

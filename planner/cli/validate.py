@@ -75,7 +75,7 @@ def validate(recipe: str, check_only: bool, form: str, quiet: bool, **given: Any
         return
     found = _try(document, request, quiet)
     from planner.reports import render
-    from planner.reports.validation import EXIT_CODES, sheet
+    from planner.trial.report import EXIT_CODES, sheet
 
     console.result(render(sheet(found), form, console.screen()))
     if not quiet:

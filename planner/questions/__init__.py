@@ -71,4 +71,4 @@ def ask(name: str, **given: Any) -> Any:
     >>> ask("target", loss=2.3, student="1B").best.method
     'best-case'
     """
-    return QUESTIONS[name].question(**given).answer()
+    return QUESTIONS[name].question.of(given).answer()

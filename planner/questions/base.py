@@ -14,13 +14,15 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self, get_args, get_origin, get_type_hints
 
 from coefficients import CoefficientSet, available, load, parse
+from laws.lifetime import Serving
 from planner import units
+from planner.accelerators import Offer
 from planner.documents import (
     SCHEMA_VERSION,
     Document,
@@ -35,7 +37,8 @@ from planner.documents import load as load_document
 from planner.documents import parse as parse_document
 from planner.errors import DocumentError, ProblemError
 from planner.problem import BOUNDS, MAPPING_KEYS, Problem
-from planner.questions.fields import Count, Flag, Flops, Number, Quantity, option
+from planner.questions.fields import Count, Flag, Flops, Number, Quantity, Whole, option
+from planner.questions.hardware import Offered
 from planner.reports import PLAIN_SCREEN, Screen, render
 from planner.reports.sheet import Sheet
 from planner.scenarios import DEFAULT_SCENARIO, SCENARIOS
@@ -145,12 +148,48 @@ class Question(Record):
         metavar="NATS",
     )
 
+    context: Whole | None = option(
+        "Tokens of context at which FLOPs count attention; the coefficient set's unless given.",
+        default=None,
+        metavar="TOKENS",
+    )
+    vocabulary: Whole | None = option(
+        "Vocabulary whose output head FLOPs count; the coefficient set's unless given.",
+        default=None,
+        metavar="N",
+    )
+
     def __post_init__(self) -> None:
         kind: Any = type(self)
-        for name, read, called in _parsers(kind):
+        offer: Offer | None = None
+        for name, quantity, called in _parsers(kind):
             value = getattr(self, name)
+            if quantity.offered and offer is None:
+                offer = self.offer
             if value is not None and value != ():
-                object.__setattr__(self, name, read(value, called))
+                more = {"offer": offer} if quantity.offered else {}
+                object.__setattr__(self, name, quantity.parse(value, called, **more))
+
+    @property
+    def offer(self) -> Offer:
+        """What budgets in GPU-hours and money are converted with."""
+        return Offer()
+
+    @property
+    def load(self) -> Serving | None:
+        """The serving load, where one is given by its requests."""
+        return None
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Self:
+        """The question of these fields; raises ProblemError for one that is missing."""
+        for each in fields(cls):
+            if each.default is MISSING and each.name not in given:
+                flag = each.metadata["flag"] or f"--{each.name.replace('_', '-')}"
+                raise ProblemError(
+                    f"the {each.name} is missing; give it like {flag} {cls.EXAMPLE[each.name]}."
+                )
+        return cls(**given)
 
     @property
     def quick(self) -> bool:
@@ -169,8 +208,10 @@ class Question(Record):
     def coefficient_set(self) -> CoefficientSet:
         """The set by name, by path, or as given in full."""
         if isinstance(self.coefficients, Mapping):
-            return parse(self.coefficients, name="given")
-        return load(self.coefficients or Problem.coefficients)
+            found = parse(self.coefficients, name="given")
+        else:
+            found = load(self.coefficients or Problem.coefficients)
+        return found.counted_at(self.context, self.vocabulary)
 
     def problem(self, **more: Any) -> Problem:
         """The planning problem of the fields this question shares with it; `more` goes first."""
@@ -185,11 +226,19 @@ class Question(Record):
         if given.get("teachers"):
             _refuse_pretraining(given)
             given.setdefault("charge_pretraining", 0.0)
-        return Problem.from_mapping(given)
+        if self.load is not None:
+            given["serving_tokens"] = self.load.tokens
+        found = Problem.from_mapping(given)
+        if self.context is None or not found.teachers:
+            return found
+        from planner.models import at_context
+
+        teachers = tuple(at_context(each, self.context) for each in found.teachers)
+        return replace(found, teachers=teachers)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Budgeted:
+class Budgeted(Offered):
     """Questions about one budget."""
 
     budget: Flops = option(
@@ -317,6 +366,31 @@ class Served:
         default=None,
         metavar="TOKENS",
     )
+    requests: Count | None = option(
+        "Requests a month that the student will serve, instead of serving tokens.",
+        default=None,
+        metavar="N",
+    )
+    prompt: Count | None = option("Tokens of a request's prompt.", default=None, metavar="TOKENS")
+    completion: Count | None = option(
+        "Tokens that a request generates.", default=None, metavar="TOKENS"
+    )
+    months: Count | None = option("Months of service.", default=None, metavar="N")
+
+    @property
+    def load(self) -> Serving | None:
+        """The load that the four fields give; ProblemError where some of them are missing."""
+        given = {name: getattr(self, name) for name in LOAD}
+        missing = [name for name, value in given.items() if value is None]
+        if len(missing) == len(LOAD):
+            return None
+        if missing:
+            raise ProblemError(
+                f"a serving load lacks {' and '.join(missing)}; give {', '.join(LOAD)} together."
+            )
+        if self.serving_tokens is not None:
+            raise ProblemError("both serving tokens and a load of requests are given; keep one.")
+        return Serving(**given)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -333,17 +407,21 @@ class Buildable:
     round_to_architecture: Flag = option("Plan with buildable model sizes only.", default=False)
 
 
+LOAD = ("requests", "prompt", "completion", "months")
+"""Fields that make a serving load together."""
+
+
 @cache
-def _parsers(kind: Any) -> tuple[tuple[str, Any, str], ...]:
-    """(field, parser, name in errors) of every field with a `Quantity`."""
+def _parsers(kind: Any) -> tuple[tuple[str, Quantity, str], ...]:
+    """(field, quantity, name in errors) of every field with one, those that need an offer last."""
     hints = get_type_hints(kind, include_extras=True)
     found = []
     for each in fields(kind):
         quantity = _quantity(hints[each.name])
         if quantity is not None:
             called = each.metadata.get("called") or each.name.replace("_", " ")
-            found.append((each.name, quantity.parse, called))
-    return tuple(found)
+            found.append((each.name, quantity, called))
+    return tuple(sorted(found, key=lambda each: each[1].offered))
 
 
 def _quantity(hint: Any) -> Quantity | None:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import MISSING, dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 from planner import units
+from planner.accelerators import Offer, Price, parse_price
 from planner.errors import ProblemError
 
 if TYPE_CHECKING:
@@ -24,11 +26,13 @@ if TYPE_CHECKING:
 class Quantity:
     """Annotates a value that people may write in words; `parse(value, name)` reads it.
 
-    many: a list of such values, also written as text parted by commas.
+    many: a list of such values, also written as text parted by commas. offered: the parser also
+    takes the question's `Offer`, which GPU-hours and money are converted with.
     """
 
-    parse: Callable[[Any, str], Any]
+    parse: Callable[..., Any]
     many: bool = False
+    offered: bool = False
 
     def __get_pydantic_core_schema__(
         self, source: type[Any], handler: GetCoreSchemaHandler
@@ -87,19 +91,26 @@ def _listed(
     return read
 
 
-def _span(given: Any, name: str) -> tuple[float, float, int | None]:
+def _span(given: Any, name: str, offer: Offer) -> tuple[float, float, int | None]:
     if isinstance(given, tuple):
         return given
-    return units.parse_range(given, units.parse_flops, name)
+    return units.parse_range(given, partial(units.parse_flops, offer=offer), name)
 
 
-Flops = Annotated[float, Quantity(units.parse_flops)]
+def _price(given: Any, name: str) -> Price:
+    return given if isinstance(given, Price) else parse_price(given)
+
+
+Flops = Annotated[float, Quantity(units.parse_flops, offered=True)]
 Count = Annotated[float, Quantity(units.parse_count)]
 Number = Annotated[float, Quantity(units.parse_plain)]
 Share = Annotated[float, Quantity(units.parse_share)]
+Money = Annotated[Any, Quantity(_price)]
+"""A price per device-hour, read as a `Price`."""
+Whole = Annotated[int, Quantity(units.parse_whole)]
 Span = Annotated[
     tuple[float, float, int | None],
-    Quantity(_span),
+    Quantity(_span, offered=True),
 ]
 """A budget, or a range of them: (low, high, points or None)."""
 Counts = Annotated[tuple[float, ...], Quantity(_listed(units.parse_count, once=True), many=True)]

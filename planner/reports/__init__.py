@@ -15,11 +15,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Screen:
-    """Room for text: columns, whether colour shows, whether signs beyond ASCII do."""
+    """Room for text: columns, whether colour shows, whether signs beyond ASCII do.
+
+    details: everything, not the brief alone. command: what was typed, for a page to hand on.
+    """
 
     width: int = 100
     colour: bool = False
     unicode: bool = True
+    details: bool = False
+    command: str = ""
 
 
 PLAIN_SCREEN = Screen()
@@ -41,6 +46,7 @@ FORMATS: Mapping[str, Format] = {
     "json": Format("planner.reports.json", "application/json", ".json"),
     "toml": Format("planner.reports.toml", "application/toml", ".toml"),
     "markdown": Format("planner.reports.markdown", "text/markdown", ".md"),
+    "brief": Format("planner.reports.brief", "text/markdown", ".brief.md", shows_warnings=True),
     "csv": Format("planner.reports.csv", "text/csv", ".csv"),
     "html": Format("planner.reports.html", "text/html", ".html"),
     "text": Format("planner.reports.text", "text/plain", ".log"),
@@ -51,5 +57,8 @@ def render(sheet: Sheet, form: str, screen: Screen = PLAIN_SCREEN) -> str:
     """The whole text of a sheet in one of FORMATS, ending in a newline."""
     if form not in FORMATS:
         raise ProblemError(f"unknown format '{form}'; known: {', '.join(FORMATS)}.")
-    text: str = importlib.import_module(FORMATS[form].module).render(sheet, screen)
+    from planner.reports.sheet import selected
+
+    shown = selected(sheet, screen.details)
+    text: str = importlib.import_module(FORMATS[form].module).render(shown, screen)
     return text

@@ -13,7 +13,8 @@ _RED = "border:2px solid #d22;padding:.4em .8em;margin:.5em 0"
 def render(sheet: Sheet, screen: Screen) -> str:
     """One <div> with verdict, warnings, tables and remarks; every text escaped."""
     parts = [
-        f"<p>{escape(sheet.title)}<br><strong>{escape(sheet.verdict)}</strong></p>",
+        f"<p>{escape(sheet.title)}<br><strong>{escape(sheet.headline or sheet.verdict)}</strong>",
+        f"<br>{escape(sheet.verdict)}</p>" if sheet.headline else "</p>",
         _warnings(sheet),
         *map(_table, sheet.grids),
         *(f"<div>{escape(line)}</div>" for line in sheet.notes),

@@ -8,7 +8,11 @@ from planner.reports.sheet import Grid, Sheet, texts, tidy, without_bars
 
 def render(sheet: Sheet, screen: Screen) -> str:
     """Heading, verdict, warnings, tables, remarks."""
-    parts = [f"## {escape(tidy(sheet.title))}", f"**{escape(tidy(sheet.verdict))}**"]
+    parts = [f"## {escape(tidy(sheet.title))}"]
+    if sheet.headline:
+        parts += [f"**{escape(tidy(sheet.headline))}**", escape(tidy(sheet.verdict))]
+    else:
+        parts.append(f"**{escape(tidy(sheet.verdict))}**")
     if sheet.warnings or sheet.urgent:
         lines = [f"> ⚠️ {escape(text)}" for text in texts(sheet.warnings)]
         lines += [f"> **{escape(tidy(line))}**" for line in sheet.urgent]

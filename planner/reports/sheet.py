@@ -7,7 +7,7 @@ writes it as a terminal table, Markdown, HTML, CSV, JSON or TOML.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from planner.results import Warning
@@ -38,7 +38,7 @@ class Grid:
 
     strong: positions of rows that stand out. left: positions of columns after the first that hold
     words. faint: positions of columns that stand back. beside: next to the table before it where
-    the screen is wide. wraps: whether the first column may wrap.
+    the screen is wide. wraps: whether the first column may wrap. detail: left out of a brief.
     """
 
     title: str
@@ -49,16 +49,18 @@ class Grid:
     faint: tuple[int, ...] = ()
     beside: bool = False
     wraps: bool = False
+    detail: bool = False
 
 
 @dataclass(frozen=True)
 class Sheet:
     """Everything about an answer, for people.
 
-    verdict: the answer in a sentence or two; method: whose colour it has ("distil", "supervised",
-    "either"). warnings stand right below it, then `urgent` lines; alarming: whether they take the
-    ground from under the numbers. grids: tables. notes: remarks below. data: the JSON document,
-    rows: the lines of CSV.
+    headline: the answer in a few words. verdict: in a sentence or two; method: whose colour it has
+    ("distil", "supervised", "undecided"). warnings stand right below it, then `urgent` lines;
+    alarming: whether they take the ground from under the numbers. grids: tables. notes: remarks
+    below; details: remarks that a brief leaves out. data: the JSON document, rows: the lines of
+    CSV.
     """
 
     kind: str
@@ -69,10 +71,20 @@ class Sheet:
     notes: tuple[str, ...] = ()
     data: Mapping[str, Any] = field(default_factory=dict)
     rows: tuple[Mapping[str, Any], ...] = ()
-    method: str = "either"
+    method: str = "undecided"
+    headline: str = ""
+    details: tuple[str, ...] = ()
     subtitle: str = ""
     urgent: tuple[str, ...] = ()
     alarming: bool = True
+
+
+def selected(sheet: Sheet, details: bool) -> Sheet:
+    """The sheet with its details among the remarks, or without them: the only rule of a brief."""
+    if details:
+        return replace(sheet, notes=(*sheet.notes, *sheet.details), details=())
+    grids = tuple(each for each in sheet.grids if not each.detail)
+    return replace(sheet, grids=grids, subtitle="", details=())
 
 
 def tidy(text: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 
 from rich.box import HEAVY, ROUNDED, Box
-from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.panel import Panel
@@ -13,13 +12,13 @@ from rich.table import Table
 from rich.text import Text
 
 from planner.reports import Screen, words
-from planner.reports.sheet import SPARKS, Bar, Cell, Deviation, Grid, Sheet, tidy
+from planner.reports.sheet import SPARKS, Bar, Cell, Deviation, Grid, Sheet, texts, tidy
 from planner.results import Warning as PlanWarning
 
 WIDE = 132
-"""Columns from which warnings stand beside the verdict."""
+"""Columns from which tables stand side by side where the sheet allows it."""
 
-COLOURS = {"distil": "green", "supervised": "blue", "either": "yellow"}
+COLOURS = {"distil": "green", "supervised": "blue", "undecided": "yellow"}
 """The verdict's colour by its method."""
 
 
@@ -33,33 +32,40 @@ def _parts(sheet: Sheet, screen: Screen) -> list[RenderableType]:
     if sheet.subtitle:
         head.append(f"\n{tidy(sheet.subtitle)}", style="not bold dim")
     warned = bool(sheet.warnings or sheet.urgent)
+    said = Text(tidy(sheet.verdict), style="" if sheet.headline else "bold")
+    colour = COLOURS.get(sheet.method, "white")
     verdict = Panel(
-        Text(tidy(sheet.verdict), style="bold"),
-        title="Verdict",
+        said,
+        title=Text(tidy(sheet.headline or "Verdict"), style="bold"),
         title_align="left",
-        border_style="yellow" if warned else COLOURS.get(sheet.method, "white"),
+        border_style="yellow" if warned else colour,
         box=ROUNDED,
     )
-    parts: list[RenderableType] = [Padding(head, (0, 1))]
-    if warned and screen.width >= WIDE:
-        both = Table.grid(expand=True)
-        both.add_column(ratio=1)
-        both.add_column(ratio=1)
-        both.add_row(verdict, _warnings(sheet))
-        parts.append(both)
-    else:
-        parts += [verdict, *([_warnings(sheet)] if warned else [])]
+    parts: list[RenderableType] = [Padding(head, (0, 1)), verdict]
+    if warned:
+        parts.append(_warnings(sheet) if screen.details else _short_warnings(sheet))
+    space = [""] if screen.details else []
     grids = list(sheet.grids)
     while grids:
         grid = grids.pop(0)
-        if grids and grids[0].beside and _width(grid) + _width(grids[0]) + 2 <= screen.width:
+        if grids and grids[0].beside and screen.width >= WIDE:
             both = Table.grid(padding=(0, 2))
             both.add_row(_grid(grid, screen), _grid(grids.pop(0), screen))
-            parts += [both, ""]
+            parts += [both, *space]
             continue
-        parts += [_grid(grid, screen), ""]
+        parts += [_grid(grid, screen), *space]
     parts += [Padding(Text(tidy(each)), (0, 1)) for each in sheet.notes]
     return parts
+
+
+def _short_warnings(sheet: Sheet) -> RenderableType:
+    """A line per warning; quantities that leave their ranges share one."""
+    left = [each for each in sheet.warnings if words.leaves_range(each)]
+    lines = [words.left_ranges(left)] if left else []
+    lines += texts([each for each in sheet.warnings if not words.leaves_range(each)])
+    colour = "red" if sheet.alarming else "yellow"
+    lines = [f"! {line[0].upper()}{line[1:]}" for line in (*lines, *map(tidy, sheet.urgent))]
+    return Padding(Text("\n".join(lines), style=colour), (0, 1))
 
 
 def _warnings(sheet: Sheet) -> Panel:
@@ -89,84 +95,86 @@ def _warnings(sheet: Sheet) -> Panel:
 
 
 def _grid(grid: Grid, screen: Screen) -> RenderableType:
-    """The table with the widest bars that fit; rows one below the other where none do."""
-    for half in (10, 4, 0):
-        if sum(_least(grid, half)) <= screen.width:
-            made = _table(grid, half)
-            break
-    else:
-        made = _stacked(grid)
+    half = 10 if screen.width >= 96 else 4 if screen.width >= 78 else 0
+    rows = [[_cell(cell, half) for cell in row] for row in grid.rows]
+    widths = _widths(grid, rows, screen.width, gap=2 if screen.details else 1)
+    made = _stacked(grid, rows) if widths is None else _ruled(grid, rows, widths, screen)
     if not grid.title:
         return made
     # a title of the table's own would wrap at the table's width
     return Group(Text(f" {grid.title}", style="italic"), made)
 
 
-def _table(grid: Grid, half: int) -> RenderableType:
-    made = Table(box=_RULED, padding=(0, 1, 0, 0), header_style="bold", show_edge=False)
-    for position, (name, least) in enumerate(
-        zip(_heads(grid, half), _least(grid, half), strict=True)
-    ):
+def _ruled(grid: Grid, rows: list[list[Text]], widths: list[int], screen: Screen) -> RenderableType:
+    made = Table(
+        box=_RULED if screen.details else None,
+        padding=(0, 1, 0, 0),
+        header_style="bold",
+        show_edge=False,
+    )
+    for position, (name, width) in enumerate(zip(grid.head, widths, strict=True)):
         words_ = position == 0 or position in grid.left
         bars = any(not isinstance(row[position], str) for row in grid.rows)
         made.add_column(
             f" {name}" if position == 0 else name,
             justify="left" if words_ or bars else "right",
             overflow="fold",
-            min_width=least - 1,
+            width=width,
             style="dim" if position in grid.faint else "",
         )
-    for position, row in enumerate(grid.rows):
+    for position, row in enumerate(rows):
         style = "bold" if position in grid.strong else ""
-        cells = [_cell(cell, half) for cell in row]
-        made.add_row(Text.assemble(" ", cells[0]), *cells[1:], style=style)
+        made.add_row(Text.assemble(" ", row[0]), *row[1:], style=style)
     return made
 
 
-def _heads(grid: Grid, half: int) -> list[str]:
-    """Column heads; wide bars left and right of zero are explained."""
-    marked = {i for row in grid.rows for i, each in enumerate(row) if isinstance(each, Deviation)}
-    words_ = " (left is better)" if half == 10 else ""
-    return [name + words_ if i in marked else name for i, name in enumerate(grid.head)]
+def _widths(grid: Grid, rows: list[list[Text]], room: int, gap: int) -> list[int] | None:
+    """Columns of every cell: whole where there is room, broken between words where there is not,
+    and then only in headings and in columns that hold words; None if that is not enough."""
+    whole, least = [], []
+    for i, name in enumerate(grid.head):
+        cells = [row[i].plain for row in rows]
+        wraps = i in grid.left or (i == 0 and grid.wraps)
+        long = max(map(len, (name, *cells)))
+        kept = [_longest_word(each) for each in cells] if wraps else map(len, cells)
+        indent = int(i == 0)
+        whole.append(long + indent)
+        least.append(max((_longest_word(name), *kept)) + indent)
+    gaps = gap * len(whole)
+    if sum(whole) + gaps <= room:
+        return whole
+    if sum(least) + gaps > room:
+        return None
+    spare = room - gaps - sum(least)
+    for i in sorted(range(len(whole)), key=lambda i: whole[i] - least[i]):
+        more = min(spare, whole[i] - least[i])
+        least[i] += more
+        spare -= more
+    return least
 
 
-def _least(grid: Grid, half: int) -> list[int]:
-    """Columns of the screen that each column needs: heads and sentences wrap between words only."""
-    found = []
-    for position, name in enumerate(_heads(grid, half)):
-        wraps = position in grid.left or (position == 0 and grid.wraps)
-        cells = [_cell(row[position], half).plain for row in grid.rows]
-        parts = [word for cell in cells for word in (cell.split() if wraps else [cell])]
-        longest = max(map(cell_len, [*name.split(), *parts]), default=0)
-        found.append(longest + 1 + (position == 0))
-    return found
+def _longest_word(text: str) -> int:
+    return max((len(word) for word in text.split()), default=0)
 
 
-def _width(grid: Grid) -> int:
-    """Columns of the screen that the table takes with wide bars and nothing wrapped."""
-    columns = zip(
-        _heads(grid, 10),
-        *([_cell(each, 10).plain for each in row] for row in grid.rows),
-        strict=True,
-    )
-    return sum(max(map(cell_len, column)) + 1 for column in columns) + 1
-
-
-def _stacked(grid: Grid) -> RenderableType:
-    """Each row's first cell on a line of its own, and below it the others under their names."""
+def _stacked(grid: Grid, rows: list[list[Text]]) -> RenderableType:
+    """A row as a sentence of its cells, where the screen is too narrow for columns."""
     lines: list[RenderableType] = []
-    for position, row in enumerate(grid.rows):
+    for position, row in enumerate(rows):
+        cells = [
+            f"{name.strip().lower()} {cell.plain.strip()}" if name else cell.plain
+            for name, cell in zip(grid.head[1:], row[1:], strict=True)
+            if cell.plain.strip(" │━╸╺█▌")
+        ]
+        first = row[0].plain.rstrip()
         style = "bold" if position in grid.strong else ""
-        first, *others = (_cell(cell, 0).plain for cell in row)
-        pairs = zip(grid.head[1:], others, strict=True)
-        text = "; ".join(f"{name} {cell}".strip() for name, cell in pairs if cell)
-        lines += [Text(f" {first}", style=style), Padding(Text(text, style=style), (0, 1, 0, 5))]
+        lines.append(Padding(Text(f"{first}: {', '.join(cells)}", style=style), (0, 1)))
     return Group(*lines)
 
 
 def _cell(cell: Cell, half: int) -> Text:
     if isinstance(cell, Bar):
-        return Text(share_bar(cell.share, 14 if half else 0), style="cyan")
+        return Text(share_bar(cell.share, 14), style="cyan")
     if isinstance(cell, Deviation):
         if cell.value is None or half == 0:
             return Text(cell.text)

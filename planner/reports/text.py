@@ -10,6 +10,7 @@ def render(sheet: Sheet, screen: Screen) -> str:
     """Title, verdict, warnings, tables as aligned columns, remarks."""
     lines = [
         tidy(sheet.title),
+        *([f"  {tidy(sheet.headline)}."] if sheet.headline else []),
         f"  {tidy(sheet.verdict)}",
         *(f"  WARNING: {text}" for text in texts(sheet.warnings)),
         *(f"  {tidy(line)}" for line in sheet.urgent),

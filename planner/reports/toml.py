@@ -30,6 +30,7 @@ def without_none(value: Any) -> Any:
 def _header(sheet: Sheet) -> list[str]:
     return [
         f"{sheet.title}.",
+        *([f"{sheet.headline}."] if sheet.headline else []),
         sheet.verdict,
         *(f"WARNING: {text}" for text in texts(sheet.warnings)),
         "",

@@ -117,6 +117,16 @@ def warning_cells(warning: PlanWarning) -> tuple[str, str, str]:
     )
 
 
+def left_ranges(warnings: Sequence[PlanWarning]) -> str:
+    """``Outside the measured range: student tokens 20T (203x), ...``."""
+    parts = []
+    for each in warnings:
+        name, value, where = warning_cells(each)
+        factor = where.partition(", ")[2].removesuffix(" outside")
+        parts.append(f"{name} {value}{f' ({factor})' if factor else ''}")
+    return f"The optimum is outside the measured range: {', '.join(parts)}."
+
+
 def quantity(name: str, value: float) -> str:
     """A value in the form that suits its name: a loss, a ratio or a count; "any" if infinite."""
     if not math.isfinite(value):

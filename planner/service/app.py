@@ -162,9 +162,13 @@ def _add_question(app: FastAPI, service: Service, name: str, entry: Entry) -> No
         width: Any = 100,
         colour: bool = False,
         unicode: bool = True,
+        details: bool = False,
     ) -> Response:
         _check_query(request, QUERY)
-        options = {"format": format, "width": width, "colour": colour, "unicode": unicode}
+        options = {
+            "format": format, "width": width, "colour": colour, "unicode": unicode,
+            "details": details,
+        }  # fmt: skip
         lane = "quick" if question.quick else "wide"
         return await service.ask(request, name, await request.body(), options, lane)
 
@@ -187,7 +191,7 @@ def _add_question(app: FastAPI, service: Service, name: str, entry: Entry) -> No
     )
 
 
-QUERY = ("format", "width", "colour", "unicode")
+QUERY = ("format", "width", "colour", "unicode", "details")
 
 
 def _examples(entry: Entry) -> dict[str, Any]:

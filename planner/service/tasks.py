@@ -5,7 +5,7 @@ Runs in the solver processes, never in the front.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 from planner.questions import QUESTIONS
@@ -30,11 +30,11 @@ def asking(name: str) -> Task:
 
 def plans(questions: Sequence[tuple[bytes, Options]], context: Context) -> list[Reply]:
     """Many plans, each as `plan` answers it; those under one coefficient set are one batch."""
-    from planner.questions.plan.answer import solve_each
+    from planner.questions.plan.answer import solve_each, with_resources
     from planner.questions.plan.question import PlanQuestion
 
     replies: dict[int, Reply] = {}
-    groups: dict[str, list[tuple[int, PlanQuestion]]] = {}
+    groups: dict[Hashable, list[tuple[int, PlanQuestion]]] = {}
     for index, (body, options) in enumerate(questions):
         try:
             question = read_question("plan", body, context.limits)
@@ -43,21 +43,23 @@ def plans(questions: Sequence[tuple[bytes, Options]], context: Context) -> list[
             continue
         assert isinstance(question, PlanQuestion)
         if question.quick and not isinstance(question.coefficients, Mapping):
-            groups.setdefault(question.coefficients or "", []).append((index, question))
+            law = (question.coefficients or "", question.context, question.vocabulary)
+            groups.setdefault(law, []).append((index, question))
         else:
             replies[index] = answer("plan", body, options, context)
     for group in groups.values():
-        problems = []
+        problems, setups = [], {}
         for index, question in group:
             try:
                 problems.append((index, question.problem()))
+                setups[index] = question.setup
             except Exception as error:
                 replies[index] = refusal(error, "plan")
         found = solve_each([each for _, each in problems], group[0][1].coefficient_set())
         for (index, _), each in zip(problems, found, strict=True):
             replies[index] = (
                 refusal(each, "plan") if isinstance(each, Exception)
-                else _reply(each, questions[index][1])
+                else _reply(with_resources(each, setups[index]), questions[index][1])
             )  # fmt: skip
     return [replies[index] for index in range(len(questions))]
 
@@ -71,6 +73,7 @@ def _reply(found: Answer, options: Options) -> Reply:
         width=options.get("width", 100),
         colour=options.get("colour", False),
         unicode=options.get("unicode", True),
+        details=options.get("details", False),
     )
     text = found.render(form, screen)
     return Reply(200, FORMATS[form].media_type, text.encode("utf-8", "replace"))

@@ -9,9 +9,8 @@ from typing import Any
 
 from planner.files import write_whole
 from planner.plots import style
-from planner.plots import validation as picture
 from planner.reports import render
-from planner.reports import validation as report
+from planner.trial import picture, report
 
 
 def write_report(document: Mapping[str, Any], folder: Path) -> None:

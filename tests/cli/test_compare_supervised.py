@@ -44,10 +44,10 @@ def test_json_holds_curves_and_brackets() -> None:
     """Every scenario with its arrays; crossovers with both proven ends."""
     document = json.loads(run(*RANGE, "--format", "json").stdout)
     [comparison] = document["comparisons"]
-    best = comparison["scenarios"][0]
+    best = comparison["curves"][0]
     [crossing] = best["crossovers"]
 
-    assert document["kind"] == "comparison"
+    assert document["kind"] == "compare-supervised"
     assert len(best["difference"]) == len(comparison["budgets"]) == 25
     assert crossing["low"] < crossing["budget"] < crossing["high"]
 

@@ -37,9 +37,10 @@ def test_json_and_csv_hold_the_curves() -> None:
     document = json.loads(run(*QUESTION, "--format", "json").stdout)
     rows = list(csv.DictReader(io.StringIO(run(*QUESTION, "--format", "csv").stdout)))
 
-    assert set(document["curves"]) == {row["curve"] for row in rows}
-    assert len(document["curves"]) == 3
-    assert document["limited_by"] == "best teacher"
+    assert len({row["curve"] for row in rows}) == 3
+    for name in ("gap", "along_teacher", "along_share"):
+        assert len(document[name]["x"]) == len(document[name]["inside"]) > 50
+    assert document["limit"]["what"] == "best teacher"
 
 
 @pytest.mark.parametrize(

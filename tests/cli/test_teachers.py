@@ -35,12 +35,11 @@ def test_named_teachers_and_stored_logits() -> None:
         run("--budget", "1e21", "--student", "1B", "--teacher", "loss=2.0,name=ours",
             "--teacher", "size=7B,loss=1.6", "--logits", "stored", "--format", "json").stdout
     )  # fmt: skip
-    first, second = document["teachers"]
+    first, second = document["candidates"]
 
-    assert first["name"] == "ours"
+    assert first["entry"]["teacher"]["name"] == "ours"
     assert second["capacity_gap"]
-    assert first["cross_entropy"] == first["cross_entropy_if_stored"]
-    assert not first["estimated"]
+    assert first["recipe"]["student"] == first["cached"]["student"]
 
 
 def test_csv_has_one_line_per_teacher_with_its_source() -> None:

@@ -111,7 +111,7 @@ def test_reports(judged: Analysis, name: str) -> None:
 def test_pictures(judged: Analysis, tmp_path: Path) -> None:
     """The figure is drawn for both kinds of law."""
     pytest.importorskip("matplotlib", reason="matplotlib is not installed (extra 'plot')")
-    from planner.plots.fit import draw
+    from planner.fit.picture import draw
 
     draw(judged, tmp_path / "fit.svg")
     point = fit(Task(FORMS["hoffmann"], supervised()), "plain")
@@ -123,7 +123,7 @@ def test_pictures(judged: Analysis, tmp_path: Path) -> None:
 def test_isoflop_curves_never_mix_teachers(tmp_path: Path) -> None:
     """Runs of one budget under a strong and a weak teacher are two curves, each with its own."""
     pytest.importorskip("matplotlib", reason="matplotlib is not installed (extra 'plot')")
-    from planner.plots.fit import draw
+    from planner.fit.picture import draw
 
     law, random = published(), np.random.default_rng(0)
     size = np.tile(np.geomspace(1e8, 2e9, 8), 4)
@@ -144,7 +144,7 @@ def test_isoflop_curves_never_mix_teachers(tmp_path: Path) -> None:
 
 def test_a_sharp_profile_is_a_curve() -> None:
     """A coefficient known to a percent gets its points where the curve is, both 90% ends too."""
-    from planner.plots.fit import _fine_profile
+    from planner.fit.picture import _fine_profile
 
     point = fit(Task(FORMS["hoffmann"], supervised(noise=2e-4)), "plain")
     curve = _fine_profile(point, "alpha")

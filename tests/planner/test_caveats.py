@@ -14,10 +14,13 @@ from coefficients import Quality, load
 from planner import Problem, Teacher, solve
 from planner.catalogue import Entry
 from planner.cli import plan as command
+from planner.questions.evaluate import sheet as evaluation
 from planner.questions.evaluate.answer import evaluate
+from planner.questions.family import sheet as family
 from planner.questions.family.growth import Count, Growth
+from planner.questions.teachers import sheet as teachers
 from planner.questions.teachers.answer import rank_teachers
-from planner.reports import FORMATS, Screen, evaluation, family, teachers
+from planner.reports import Screen
 from planner.reports.sheet import Sheet
 
 LAW = load()
@@ -67,18 +70,18 @@ def test_counts_beyond_the_break_even_are_tried() -> None:
 
 def _evaluated(student: float, tokens: float, teacher: Teacher, inference: float = 1.0) -> Sheet:
     problem = Problem(1.0, student, charge_inference=inference)
-    return evaluation.sheet(evaluate(problem, tokens, teacher, LAW), LAW)
+    return evaluation.sheet(evaluate(problem, tokens, teacher, LAW))
 
 
 def test_evaluate_warns_of_the_reference_too() -> None:
     """A recipe inside the domain beside an optimum outside it: the second is said as well."""
     found = evaluate(Problem(1.0, 3e9, 1.0, 0.0), 60e9, Teacher(size=3e9, tokens=60e9), LAW)
-    sheet = evaluation.sheet(found, LAW)
+    sheet = evaluation.sheet(found)
 
     assert not found.warnings
     assert found.best_warnings
     assert any("best plan that it is compared with" in each for each in sheet.warnings)
-    assert sheet.data["best_domain"]
+    assert found.to_dict()["best_warnings"]
 
 
 def test_evaluate_claims_nothing_of_other_teachers() -> None:
@@ -113,7 +116,7 @@ def test_teachers_tell_the_gap_from_the_price_of_logits() -> None:
 def test_headings_of_existing_teachers_do_not_train_them(inference: float, words: str) -> None:
     """The default scenario trains a teacher; one that exists is not trained in the heading."""
     found = solve(Problem(1e21, 1e9, inference, teachers=(Teacher(size=3e9, loss=2.1),)))
-    text = FORMATS["table"].render(found, Screen(width=100))
+    text = found.render("table", Screen(width=100))
 
     assert "is trained" not in text
     assert "scenario full" not in text
@@ -122,7 +125,7 @@ def test_headings_of_existing_teachers_do_not_train_them(inference: float, words
 
 def test_csv_marks_every_scenario_outside_the_domain() -> None:
     """Rows beside the chosen one carry their own domain and warnings."""
-    rows = list(csv.DictReader(io.StringIO(FORMATS["csv"].render(solve(Problem(1e21, 3e9))))))
+    rows = list(csv.DictReader(io.StringIO(solve(Problem(1e21, 3e9)).render("csv"))))
     others = {row["scenario"]: row for row in rows if row["chosen"] == "false"}
 
     assert others["teacher-inference"]["outside_domain"] == "true"
@@ -133,7 +136,7 @@ def test_csv_marks_every_scenario_of_a_poor_fit() -> None:
     """What is wrong with the coefficients is wrong with every scenario, whatever the warning."""
     poor = replace(LAW, quality=Quality(undetermined=("A, B",), runs=12, coefficients_fitted=9))
     plan = solve(Problem(1e21, 3e9), poor)
-    rows = list(csv.DictReader(io.StringIO(FORMATS["csv"].render(plan))))
+    rows = list(csv.DictReader(io.StringIO(plan.render("csv"))))
 
     assert len(rows) == 4
     for row in rows:
@@ -168,7 +171,7 @@ def test_evaluate_warns_where_the_sets_disagree() -> None:
     assert any("the coefficients disagree" in each for each in sheet.warnings)
     alone = replace(LAW, second_opinion=None)
     found = evaluate(Problem(1.0, 3e9), 5e9, Teacher(size=80e9, tokens=20e12), alone)
-    assert not any("disagree" in each for each in evaluation.sheet(found, alone).warnings)
+    assert not any("disagree" in each for each in evaluation.sheet(found).warnings)
 
 
 def test_a_robust_choice_among_teachers_speaks_of_one_set() -> None:

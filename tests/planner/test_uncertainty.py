@@ -9,7 +9,7 @@ import pytest
 
 from coefficients import draws, load
 from planner import PlannerError, Problem, load_coefficients, optimum, solve, solve_many
-from planner.reports import trust
+from planner.questions.plan import sheet as words
 from planner.results import ALONE, WITH_OTHERS
 from planner.uncertainty import interval, recipe_losses, reoptimise
 
@@ -110,7 +110,7 @@ def test_a_run_is_less_certain_than_the_law() -> None:
     assert found.new_run.high > found.cross_entropy.high
     width = found.new_run.high - found.new_run.low
     assert width > 2 * (found.cross_entropy.high - found.cross_entropy.low)
-    said = " ".join(trust.lines(plan))
+    said = " ".join(words.confidence(plan))
     assert "(90%, the law's value; one run of it: " in said
     assert "Of runs left out of the fit, 90% lay in their 90% intervals for one run, 84%" in said
     assert plan.to_dict()["uncertainty"]["new_run"]["low"] == found.new_run.low
@@ -122,7 +122,7 @@ def test_a_set_that_does_not_state_its_scatter_says_so() -> None:
     assert plan.uncertainty is not None
 
     assert plan.uncertainty.new_run is None
-    assert "this set does not say" in trust.lines(plan)[0]
+    assert "this set does not say" in words.confidence(plan)[0]
 
 
 def test_sensitivity_covers_every_coefficient_and_orders_by_pull() -> None:
@@ -182,7 +182,7 @@ def test_sensitivity_without_draws_moves_each_alone_and_says_so() -> None:
     law = load().distillation
     assert law is not None
     assert (first.low, first.high) == pytest.approx((0.99 * law.alpha, 1.01 * law.alpha))
-    text = "\n".join(" ".join(row) for row in trust.pull_rows(pulls))
+    text = "\n".join(" ".join(row) for row in words.pull_rows(pulls))
     assert "±1% alone" in text
 
 
@@ -199,7 +199,7 @@ def test_robust_table_shows_what_each_view_risks() -> None:
     robust = solve(Problem.from_mapping(QUESTION), robust="expected").robust
     assert robust is not None
 
-    names = [name for name, _ in robust.recipes]
+    names = [each.name for each in robust.recipes]
     views = {view.name: view for view in robust.views}
 
     assert names == ["busbridge2025", "busbridge2025-refit", "robust (expected)"]

@@ -14,14 +14,8 @@ from planner.errors import InfeasibleError, ProblemError
 from planner.optimum import solve_many
 from planner.problem import Problem, Teacher
 from planner.questions.compare import answer as module
-from planner.questions.compare.answer import (
-    TIGHT,
-    Comparison,
-    budget_grid,
-    compare,
-    compare_supervised,
-    signs,
-)
+from planner.questions.compare.answer import TIGHT, budget_grid, compare, compare_supervised, signs
+from planner.questions.compare.curves import Comparison
 from planner.questions.target.answer import smallest_budgets
 from tests.examples import examples
 from tests.questions import brute

@@ -7,7 +7,8 @@ import pytest
 
 from coefficients import draws, load
 from planner.problem import Problem
-from planner.questions.compare.answer import Comparison, Spread, budget_grid, compare
+from planner.questions.compare.answer import budget_grid, compare
+from planner.questions.compare.curves import Comparison, Spread
 from planner.questions.compare.spread import with_spread
 from planner.uncertainty import reoptimise
 

@@ -11,14 +11,14 @@ import pytest
 pytest.importorskip("torch", reason="a trial's models need the extra `trainer`")
 
 from coefficients import load
-from planner.plots.validation import headline
 from planner.problem import Problem
-from planner.reports.validation import full_size, sheet
 from planner.trial.arms import plan_tests
 from planner.trial.design import EQUAL_FLOPS, EQUAL_TOKENS, SCALES, TIERS, Design, Run
 from planner.trial.ladder import Question, make_design
 from planner.trial.law import calibrate
 from planner.trial.outcome import outcome
+from planner.trial.picture import headline
+from planner.trial.report import full_size, sheet
 from planner.trial.study import Trial, rows
 from planner.trial.tuning import tune
 from planner.trial.verdict import power

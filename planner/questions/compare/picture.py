@@ -10,7 +10,8 @@ import numpy as np
 from planner import units
 from planner.errors import ProblemError
 from planner.plots import style
-from planner.questions.compare.answer import Comparison, Comparisons, Curve
+from planner.questions.compare.answer import Comparisons
+from planner.questions.compare.curves import Comparison, Curve
 from planner.questions.compare.sheet import student, verdict, where_it_pays
 from planner.results import Coefficients
 from planner.verdict import LAW_ERROR

@@ -28,7 +28,6 @@ class CompareQuestion(Measured, Served, Bounded, Teachers, Charges, Question):
     budget: Span = option(
         "Total FLOPs, or a log-spaced range of them like 1e19:1e26 or 1e19:1e26:200.",
         metavar="FLOPS|LOW:HIGH[:POINTS]",
-        required=True,
     )
     students: Counts = option(
         "One or several student sizes like 300M,1B,3B; left out, the size is planned too.",

@@ -8,13 +8,8 @@ from typing import Any
 import numpy as np
 
 from planner import units
-from planner.questions.compare.answer import (
-    Comparison,
-    Comparisons,
-    Crossover,
-    CrossoverSpread,
-    Curve,
-)
+from planner.questions.compare.answer import Comparisons
+from planner.questions.compare.curves import Comparison, Crossover, CrossoverSpread, Curve
 from planner.questions.compare.ratios import Ratios
 from planner.reports import words
 from planner.reports.sheet import Grid, Sheet, sparkline
@@ -127,7 +122,7 @@ def _overview(each: Comparison) -> Grid:
     head = (
         "Scenario", f"Gain, {low} → {high}", "Largest gain", "Largest inside domain", "Crossovers",
     )  # fmt: skip
-    return Grid(f"{_capital(student(each))}, over the range", head, tuple(rows), left=(1,))
+    return Grid(f"{_capital(student(each))}, over the range", head, tuple(rows), left=(1, 4))
 
 
 def spark(curve: Curve, each: Comparison) -> str:

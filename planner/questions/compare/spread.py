@@ -14,7 +14,7 @@ import numpy as np
 from coefficients import CoefficientSet, draws
 from planner.optimise.batch import Array
 from planner.problem import Problem
-from planner.questions.compare.answer import Comparison, Crossover, CrossoverSpread, Curve, Spread
+from planner.questions.compare.curves import Comparison, Crossover, CrossoverSpread, Curve, Spread
 from planner.uncertainty import interval, reoptimise
 
 DRAWS = 48

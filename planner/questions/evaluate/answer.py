@@ -197,7 +197,7 @@ def _asked(
         problem = replace(problem, teachers=(), bounds=_hold(problem, "teacher_size", size))
         problem = replace(problem, bounds=_hold(problem, "teacher_tokens", teacher.tokens))
     assert problem.student is not None
-    cost = cost_of(problem, problem.student, size, coefficients)
+    cost = cost_of(problem, problem.student, size, coefficients, teacher.forward_flops)
     return replace(problem, budget=float(cost.total(student_tokens, teacher.tokens or 0.0)))
 
 

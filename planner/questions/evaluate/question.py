@@ -51,13 +51,15 @@ class EvaluateQuestion(Served, Bounded, Charges, Scenario, Sized, Question):
         if self.recipe is None:
             if None in (self.student, self.student_tokens, self.teacher):
                 raise ProblemError(
-                    "a recipe needs student, student_tokens and a teacher of size and tokens or "
-                    "loss, or the document of a plan."
+                    "a recipe needs --student, --student-tokens and --teacher; or name a FILE that "
+                    "plan --format toml wrote."
                 )
             return
         others = [each for each in fields(self) if each.name != "recipe"]
         if any(getattr(self, each.name) != each.default for each in others):
-            raise ProblemError("both the document of a plan and parts of a recipe are given.")
+            raise ProblemError(
+                "both a plan's document and parts of a recipe are given; give one of them."
+            )
 
     def answer(self) -> Evaluation:
         """The judgement; raises DocumentError for a document that is no plan."""

@@ -21,7 +21,7 @@ from planner.optimum import Many, solve_batch
 from planner.problem import Problem, Teacher
 from planner.questions.base import Answer
 from planner.questions.plan.answer import Plan, solve
-from planner.recipe import cost_of
+from planner.recipe import cost_of, own_flops
 from planner.rows import require_distillation, to_batches
 
 POINTS = 81
@@ -208,7 +208,8 @@ def _marginals(plan: Plan, batch: Batch, coefficients: CoefficientSet) -> tuple[
     found = [Marginal("compute, replanned", min(change, 0.0), MORE - 1)]
 
     def cost(n_s: float, d_s: float, n_t: float | None, d_t: float | None) -> float:
-        return float(cost_of(problem, n_s, n_t, coefficients).total(d_s, d_t or 0.0))
+        own = own_flops(teacher)
+        return float(cost_of(problem, n_s, n_t, coefficients, own).total(d_s, d_t or 0.0))
 
     now = cost(size, tokens, teacher.parameters, teacher.tokens)
     here = float(law.loss(size, tokens, teacher.cross_entropy))

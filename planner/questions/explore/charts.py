@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from coefficients import CoefficientSet
 from laws import Cost
-from planner.optimise import Batch
 from planner.optimise.supervised import supervised_optima
 from planner.optimum import Many, solve_many
 from planner.problem import Problem
-from planner.questions.compare.answer import Curve, compare
+from planner.questions.compare.answer import compare
+from planner.questions.compare.curves import Curve
 from planner.questions.explore.remember import remember
-from planner.rows import supervised_batch
+from planner.rows import supervised_batch, teacher_flops
 from planner.scenarios import SCENARIOS
 
 Array = NDArray[np.float64]
@@ -113,9 +113,9 @@ def budget_range(budget: float) -> tuple[float, float]:
 def supervised_inside(problem: Problem, coefficients: CoefficientSet, budgets: Array) -> Mask:
     """Where the supervised baseline lies inside the measured sizes and tokens."""
     rows = [replace(problem, budget=float(budget)) for budget in budgets]
-    best = supervised_optima(Batch.stack([supervised_batch(row, coefficients) for row in rows]))
-    baseline = {"student_parameters": np.exp(best.u), "student_tokens": np.exp(best.s)}
-    return np.asarray(np.isfinite(best.loss) & coefficients.domain.covers(baseline))
+    best = supervised_optima(supervised_batch(rows, coefficients))
+    alone = {"supervised_parameters": np.exp(best.u), "supervised_tokens": np.exp(best.s)}
+    return np.asarray(np.isfinite(best.loss) & coefficients.domain.covers(alone))
 
 
 @remember
@@ -204,10 +204,13 @@ def _wins(
 def _spending(part: Many, problem: Problem, coefficients: CoefficientSet) -> dict[str, Any]:
     """`shares`: each term of Eq. 9 over the total, as Flops.shares has it; `spent`: the total,
     which bounds may keep below the budget."""
-    cost = Cost.of(
-        coefficients.flops,
-        part.student_parameters,
-        np.nan_to_num(part.teacher_parameters),  # one of unknown size is not charged
+    forward = coefficients.flops.per_token(np.nan_to_num(part.teacher_parameters))
+    if problem.teachers:  # one of unknown size is not charged
+        existing = [teacher_flops(each, coefficients) for each in problem.teachers]
+        forward = np.array(existing)[np.maximum(part.teacher, 0)]
+    cost = Cost(
+        coefficients.flops.per_token(part.student_parameters),
+        forward,
         problem.charge_inference,
         np.where(part.teacher >= 0, 0.0, problem.charge_pretraining),
         problem.serving_tokens,

@@ -23,9 +23,10 @@ def display(plan: Plan, coefficients: CoefficientSet, budget: Any = None) -> dic
     """
     hardware = parse_hardware(budget) if isinstance(budget, str) else None
     recipe, baseline = plan.recipe, plan.supervised
-    models = (recipe.student, recipe.teacher, baseline.model)
+    models = plan.decisive.models
     student = plan.problem.student
-    spent = recipe.flops.total / plan.problem.budget
+    flops = plan.recommendation.flops
+    spent = flops.total / plan.problem.budget
     return {
         "title": shown.title(plan),
         "verdict": plan.verdict.text,
@@ -34,11 +35,11 @@ def display(plan: Plan, coefficients: CoefficientSet, budget: Any = None) -> dic
             {"label": label, "cells": cells} for label, cells in words.model_rows(models)
         ],
         "flops_rows": [
-            {"label": label, "flops": flops, "share": units.format_share(share), "fraction": share}
-            for label, flops, share in words.flops_rows(recipe.flops)
+            {"label": label, "flops": cell, "share": units.format_share(share), "fraction": share}
+            for label, cell, share in words.flops_rows(flops)
         ],
         "flops_total": {
-            "flops": units.format_flops(recipe.flops.total),
+            "flops": units.format_flops(flops.total),
             "share": f"{units.format_share(spent)} of the budget",
         },
         "scenarios": [
@@ -88,8 +89,8 @@ def display(plan: Plan, coefficients: CoefficientSet, budget: Any = None) -> dic
 
 def _measured(model: Model, coefficients: CoefficientSet) -> bool:
     """Whether a supervised model lies inside the measured sizes and tokens."""
-    baseline = {"student_parameters": model.parameters, "student_tokens": model.tokens}
-    return bool(coefficients.domain.covers(baseline))
+    alone = {"supervised_parameters": model.parameters, "supervised_tokens": model.tokens}
+    return bool(coefficients.domain.covers(alone))
 
 
 PETAFLOP_DAY = 1e15 * 86400.0

@@ -26,7 +26,7 @@ from planner.questions.family.members import Member, check, fleet_of, planned_te
 from planner.questions.family.search import minimise
 from planner.questions.family.smallest_budget import cheapest
 from planner.questions.family.supervised import split_directly
-from planner.recipe import cost_of, flops_of, snap
+from planner.recipe import cost_of, flops_of, own_flops, snap
 from planner.results import AnyModel, Coefficients, Flops, Model, Recipe, Warning
 
 TARGET_TOLERANCE = 1e-4
@@ -245,7 +245,7 @@ def _assemble(
     copies = [each.member.copies for each in students]
     logits = max(read) if cached else sum(c * r for c, r in zip(copies, read, strict=True))
     pretrained = 0.0 if teacher.existing else teacher.tokens or 0.0
-    cost = cost_of(problem, 0.0, teacher.parameters, chosen)  # of the teacher alone
+    cost = cost_of(problem, 0.0, teacher.parameters, chosen, own_flops(teacher))
     flops = replace(
         flops_of(cost, logits, pretrained), student_training=sum(each.flops for each in students)
     )

@@ -86,7 +86,7 @@ class FamilyQuestion(Measured, Bounded, Teachers, Charges, Scenario, Question):
         members = self.members()
         by_targets = any(member.target is not None for member in members)
         if (self.budget is None) == (not by_targets):
-            raise ProblemError("give either a budget to split, or a target for every student.")
+            raise ProblemError("give either --budget to split, or --target for every student.")
         problem = self.problem(budget=self.budget or 1e21)
         chosen = self.coefficient_set()
         plan = plan_family(problem, members, self.cached, chosen)

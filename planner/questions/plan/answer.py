@@ -10,10 +10,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from coefficients import CoefficientSet, load
+from coefficients import CoefficientSet
 from planner import verdict
 from planner.documents import derived, unwritten
-from planner.errors import PlannerError
+from planner.errors import InfeasibleError, PlannerError
+from planner.needs import PlanResources, Setup, needs
 from planner.optimum import (
     Optimum,
     best_supervised,
@@ -35,6 +36,7 @@ from planner.results import (
     NamedRecipe,
     Pull,
     Recipe,
+    Recommendation,
     Robust,
     ScenarioResult,
     SecondOpinion,
@@ -45,17 +47,22 @@ from planner.results import (
 from planner.robust import robust_plan
 from planner.rows import require_distillation
 from planner.scenarios import SCENARIOS
-from planner.second_opinion import second_opinion
+from planner.second_opinion import other_set, second_opinion
 from planner.sensitivity import pulls
 from planner.uncertainty import assess
+from planner.verdict import Pair
 
 
 @dataclass(frozen=True, repr=False)
 class Plan(Answer):
     """The whole answer to one Problem.
 
-    considered: every existing teacher and the student's cross-entropy under it, best first.
-    near_optimal: the recipes almost as good, where they were asked for.
+    recipe, supervised: the optimum and the supervised model beside it. in_domain: the best of both
+    inside the measured range, where the optimum or the supervised model leaves it. uncertainty: of
+    the two that decide (`decisive`). considered: every existing teacher and the student's
+    cross-entropy under it, best first. near_optimal: the recipes almost as good, where they were
+    asked for. resources: hours, energy, money, memory and storage, where an accelerator is
+    named.
     """
 
     KIND: ClassVar[str] = "plan"
@@ -75,12 +82,35 @@ class Plan(Answer):
     robust: Robust | None = None
     sensitivity: tuple[Pull, ...] = ()
     near_optimal: NearOptimal | None = None
+    resources: PlanResources | None = None
     law: Law = unwritten()
 
     @derived
     def scenario(self) -> str:
         """The name of the scenario that was asked for."""
         return self.problem.scenario
+
+    @property
+    def decisive(self) -> Pair:
+        """The distillation and the supervised model that decide: inside the measured range where
+        the optimum leaves it and there are such plans."""
+        inside = self.in_domain
+        if inside is not None and inside.recipe is not None and inside.supervised is not None:
+            return Pair(inside.recipe, inside.supervised, inside.second_opinion)
+        return Pair(self.recipe, self.supervised, self.second_opinion)
+
+    @derived
+    def recommendation(self) -> Recommendation:
+        """The recipe to take: that of the verdict's method. Where it is undecided, distilling only
+        if it is predicted better inside the measured range and the second set agrees."""
+        pair, method = self.decisive, self.verdict.method
+        if method == "undecided":
+            measured = self.in_domain is None or pair.recipe is not self.recipe
+            method = pair.better if measured and not pair.disputed else "supervised"
+        if method == "distil":
+            taken = pair.recipe
+            return Recommendation("distil", taken.student, taken.teacher, taken.flops)
+        return Recommendation("supervised", pair.supervised.model, None, pair.supervised.flops)
 
     @property
     def cross_entropy(self) -> float:
@@ -114,6 +144,13 @@ def solve(
     if near_optimal is None:
         return found
     return replace(found, near_optimal=around(found.problem, near_optimal, chosen))
+
+
+def with_resources(plan: Plan, setup: Setup | None) -> Plan:
+    """The plan with what it takes on these devices; as it is without a setup."""
+    if setup is None:
+        return plan
+    return replace(plan, resources=needs(plan.recipe, plan.supervised, plan.law, setup))
 
 
 def solve_each(
@@ -181,9 +218,9 @@ def _buildable(
 
 def _second_optima(found: list[Optimum], coefficients: CoefficientSet) -> Iterator[Recipe | None]:
     """What the set's second opinion would do in each problem's place."""
-    if coefficients.second_opinion is None or not found:
+    other = other_set(coefficients)
+    if other is None or not found:
         return iter([None] * len(found))
-    other = load(coefficients.second_opinion)
     return iter([each.recipe for each in optima([each.problem for each in found], other)])
 
 
@@ -200,21 +237,29 @@ def _assemble(
     *others, in_domain = beside
     baseline = best_supervised(problem, chosen)
     scenarios = _scenarios(main, others, baseline, chosen)
-    outside = verdict.leaves_domain(recipe, chosen)
+    outside = verdict.leaves_domain(recipe, chosen) or verdict.baseline_warnings(baseline, chosen)
     inside = _in_domain(in_domain, chosen) if outside else None
     opinion = second_opinion(recipe, baseline, own, chosen)
+    optimum, measured = Pair(recipe, baseline, opinion), None
+    if inside is not None and inside.recipe is not None and inside.supervised is not None:
+        measured = Pair(inside.recipe, inside.supervised, inside.second_opinion)
+    judged = measured or optimum
+    spread = assess(in_domain.problem if measured else problem, judged.recipe, chosen)
+    if spread is not None:
+        judged = replace(judged, spread=spread.difference)
+    optimum, measured = (optimum, judged) if measured else (judged, None)
     return Plan(
         problem=problem,
         recipe=recipe,
         certificate=certificate,
         supervised=baseline,
         scenarios=scenarios,
-        verdict=verdict.decide(problem, recipe, baseline, scenarios, chosen),
+        verdict=verdict.decide(problem, optimum, measured, scenarios, chosen),
         warnings=verdict.warnings_of(recipe, baseline, opinion, chosen),
         coefficients=Coefficients.of(chosen),
         in_domain=inside,
         considered=_considered(problem, chosen),
-        uncertainty=assess(problem, recipe, chosen),
+        uncertainty=spread,
         second_opinion=opinion,
         robust=_robust(problem, recipe, inside, opinion, chosen, robust) if robust else None,
         sensitivity=pulls(problem, chosen) if sensitivity else (),
@@ -255,7 +300,12 @@ def _scenarios(
 
 def _in_domain(answer: Optimum, coefficients: CoefficientSet) -> InDomain:
     if answer.recipe is not None:
-        return InDomain(answer.recipe, answer.certificate)
+        try:
+            alone = best_supervised(answer.problem, coefficients)
+        except InfeasibleError as error:
+            return InDomain(answer.recipe, answer.certificate, str(error))
+        opinion = second_opinion(answer.recipe, alone, None, coefficients)
+        return InDomain(answer.recipe, answer.certificate, "", alone, opinion)
     reason = outside_reason(answer.problem, coefficients)
     return InDomain(
         None, None, reason or str(infeasible(answer.problem, answer.smallest_budget, coefficients))
@@ -271,7 +321,7 @@ def _robust(
     criterion: str,
 ) -> Robust:
     """Robust over the set's own draws, or over those of its second opinion where it has none."""
-    other = load(coefficients.second_opinion) if coefficients.second_opinion else None
+    other = other_set(coefficients)
     sets = [coefficients, *([other] if other else [])]
     drawn = next((each for each in sets if each.draws_path is not None), coefficients)
     others = [NamedRecipe(coefficients.name, recipe)]

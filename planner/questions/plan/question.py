@@ -19,6 +19,7 @@ from planner.questions.base import (
     Teachers,
 )
 from planner.questions.fields import Flag, Share, option
+from planner.questions.hardware import OnHardware
 
 if TYPE_CHECKING:
     from planner.questions.plan.answer import Plan
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class PlanQuestion(
-    Buildable, Measured, Served, Bounded, Teachers, Charges, Scenario, Sized, Budgeted, Question
-):
+    OnHardware, Buildable, Measured, Served, Bounded, Teachers, Charges, Scenario, Sized, Budgeted,
+    Question,
+):  # fmt: skip
     """Find the best distillation recipe for a compute budget and prove that it is the best."""
 
     NAME: ClassVar[str] = "plan"
@@ -56,15 +58,16 @@ class PlanQuestion(
     def answer(self) -> Plan:
         """The plan; InfeasibleError where none fits the budget."""
         problem = self.problem()
-        from planner.questions.plan.answer import solve
+        from planner.questions.plan.answer import solve, with_resources
 
-        return solve(
+        found = solve(
             problem,
             self.coefficient_set(),
             robust=self.robust,
             sensitivity=self.sensitivity,
             near_optimal=self.near_optimal,
         )
+        return with_resources(found, self.setup)
 
 
 QUESTION = PlanQuestion

@@ -7,6 +7,7 @@ from typing import Any
 
 from planner import units
 from planner.questions.near_optimal.sheet import grids as near_grids
+from planner.questions.plan import needs_sheet
 from planner.questions.plan.answer import Plan
 from planner.reports import words
 from planner.reports.sheet import Bar, Deviation, Grid, Sheet, tidy
@@ -14,6 +15,7 @@ from planner.reports.trust import count_range, loss_range, on_recipe, probabilit
 from planner.results import (
     ALONE,
     WITH_OTHERS,
+    AnyModel,
     Flops,
     InDomain,
     Interval,
@@ -24,6 +26,7 @@ from planner.results import (
     Uncertainty,
 )
 from planner.scenarios import SCENARIOS
+from planner.verdict import LAW_ERROR
 
 _REOPTIMISED = (
     ("student_parameters", "student"),
@@ -35,9 +38,9 @@ PULLS_SHOWN = 5
 
 
 def sheet(plan: Plan) -> Sheet:
-    """The whole plan."""
+    """The whole plan; its brief is the decision, the recipe, the scenarios and how sure it is."""
     urgent = []
-    if plan.in_domain is not None:
+    if plan.in_domain is not None and plan.in_domain.supervised is None:
         urgent.append(in_domain(plan.in_domain, plan))
     if not plan.certificate.proven:
         urgent.append(words.certificate(plan.certificate))
@@ -47,26 +50,69 @@ def sheet(plan: Plan) -> Sheet:
         kind="plan",
         title=title(plan),
         subtitle=f"{scenario(plan)}: {summary}" if summary else "",
+        headline=plan.verdict.headline,
         verdict=plan.verdict.text,
         method=plan.verdict.method,
         warnings=plan.warnings,
         urgent=tuple(urgent),
         alarming=bool(urgent) or any(each.alarm for each in plan.warnings),
-        grids=(_models(plan), _compute(plan), _scenarios(plan), *_trust(plan), *near),
-        notes=tuple(_notes(plan)),
+        grids=(
+            _recipe(plan),
+            _models(plan),
+            _compute(plan),
+            _scenarios(plan),
+            *_needs(plan),
+            *_trust(plan),
+            *near,
+        ),
+        notes=(how_sure(plan),),
+        details=tuple(_details(plan)),
         rows=tuple(_rows(plan)),
     )
 
 
+def _recipe(plan: Plan) -> Grid:
+    """The recommended recipe first, the alternative below it, with what each model costs."""
+    pair = plan.decisive
+    flops, alone = pair.recipe.flops, pair.supervised
+    student = flops.student_training + flops.serving
+    teacher = flops.teacher_inference + flops.teacher_pretraining
+    names = model_names(plan)
+    distilled = [
+        ("Student", pair.recipe.student, units.format_flops(student)),
+        (names[1], pair.recipe.teacher, units.format_flops(teacher) if teacher else "not charged"),
+    ]
+    supervised = [("Supervised", alone.model, units.format_flops(alone.flops.total))]
+    groups: list[list[tuple[str, AnyModel, str]]] = [[*distilled], [*supervised]]
+    if plan.recommendation.method == "supervised":
+        groups.reverse()
+    rows = []
+    for position, group in enumerate(groups):
+        for name, model, cost in group:
+            mark = "▸ " if position == 0 else "  "
+            rows.append((mark + name, *_cells(model), cost))
+    head = ("  Recipe", "Parameters", "Tokens", "Per parameter", "Loss", "FLOPs")
+    return Grid("", head, tuple(rows), tuple(range(len(groups[0]))))
+
+
+def _cells(model: AnyModel) -> tuple[str, ...]:
+    return (
+        words.count(model.parameters),
+        words.count(model.tokens),
+        words.ratio(model.tokens_per_parameter),
+        units.format_loss(model.cross_entropy),
+    )
+
+
 def _models(plan: Plan) -> Grid:
-    models = (plan.recipe.student, plan.recipe.teacher, plan.supervised.model)
-    rows = [(label, *cells) for label, cells in words.model_rows(models)]
+    rows = [(label, *cells) for label, cells in words.model_rows(plan.decisive.models)]
     strong = tuple(i for i, row in enumerate(rows) if row[0].startswith("Cross"))
-    return Grid("", ("Recipe", *model_names(plan)), tuple(rows), strong, faint=(3,), wraps=True)
+    head = ("Models", *model_names(plan))
+    return Grid("", head, tuple(rows), strong, wraps=True, detail=True)
 
 
 def _compute(plan: Plan) -> Grid:
-    flops = plan.recipe.flops
+    flops = plan.recommendation.flops
     rows: list[tuple[str | Bar, ...]] = [
         (label, value, units.format_share(share), Bar(share))
         for label, value, share in words.flops_rows(flops)
@@ -77,9 +123,8 @@ def _compute(plan: Plan) -> Grid:
     rows.append(("Total", units.format_flops(flops.total), spent, "of the budget"))
     if flops.uncharged:
         rows.append(("Uncharged teacher cost", units.format_flops(flops.uncharged), "", ""))
-    return Grid(
-        "", ("Compute", "FLOPs", "Share", ""), tuple(rows), (total,), left=(3,), beside=True
-    )
+    head = ("Compute", "FLOPs", "Share", "")
+    return Grid("", head, tuple(rows), (total,), left=(3,), beside=True, detail=True)
 
 
 def _scenarios(plan: Plan) -> Grid:
@@ -102,6 +147,12 @@ def _scenarios(plan: Plan) -> Grid:
     return Grid("", head, tuple(rows), strong)
 
 
+def _needs(plan: Plan) -> Iterator[Grid]:
+    """Hours, energy, money, memory and logits, where an accelerator was named."""
+    if plan.resources is not None:
+        yield from needs_sheet.grids(plan.resources)
+
+
 def _trust(plan: Plan) -> Iterator[Grid]:
     """The risk table and the sensitivities, where they were asked for."""
     if plan.robust is not None:
@@ -110,8 +161,25 @@ def _trust(plan: Plan) -> Iterator[Grid]:
         yield Grid("", tuple(pull_head()), tuple(map(tuple, pull_rows(plan.sensitivity))))
 
 
-def _notes(plan: Plan) -> list[str]:
+def how_sure(plan: Plan) -> str:
+    """The three scales of error in one sentence, of the difference that decides."""
+    pair, spread = plan.decisive, plan.uncertainty
+    error = LAW_ERROR * pair.supervised.model.cross_entropy
+    text = f"How sure: distilling {words.signed(pair.difference)} nats; the law errs by about "
+    text += f"{LAW_ERROR:.0%} (±{error:.4f})"
+    if spread is not None:
+        low, high = words.signed(spread.difference.low), words.signed(spread.difference.high)
+        fixed = f", {' and '.join(spread.fixed)} held fixed" if spread.fixed else ""
+        text += f", its coefficients give {low} to {high} ({spread.level:.0%}{fixed})"
+        if spread.new_run is not None:
+            around = 0.5 * (spread.new_run.high - spread.new_run.low)
+            text += f", one run varies by ±{around:.4f}"
+    return f"{text}."
+
+
+def _details(plan: Plan) -> list[str]:
     lines = [
+        in_domain(plan.in_domain, plan) if plan.in_domain is not None else "",
         outside(plan),
         words.certificate(plan.certificate),
         words.binding(plan.recipe),
@@ -122,6 +190,7 @@ def _notes(plan: Plan) -> list[str]:
         *([pull_note()] if plan.sensitivity else []),
         *confidence(plan),
         considered(plan),
+        *([] if plan.resources is None else needs_sheet.notes(plan.resources)),
         counting(plan),
     ]
     return [line for line in lines if line]
@@ -139,6 +208,8 @@ COLUMNS = (
     *_CERTIFICATE,
     *(f"supervised_{key}" for key in _MODEL),
     "difference", "outside_domain", "binding", "warnings", "coefficients",
+    "verdict", "reasons", "recommendation",
+    *(f"recommended_{who}_{key}" for who in ("student", "teacher") for key in _MODEL),
 )  # fmt: skip
 """Columns of CSV."""
 
@@ -153,6 +224,7 @@ def _rows(plan: Plan) -> Iterator[Mapping[str, Any]]:
         row: dict[str, Any] = dict.fromkeys(COLUMNS)
         row |= {"scenario": each.name, "budget": plan.problem.budget}
         row |= {"coefficients": plan.coefficients.name}
+        row |= _recommended(plan) if each.chosen else {}
         for key in (
             "chosen", "feasible", "difference", "outside_domain", "charge_inference",
             "charge_pretraining",
@@ -169,7 +241,27 @@ def _rows(plan: Plan) -> Iterator[Mapping[str, Any]]:
             row["binding"] = " ".join(recipe.binding)
         if each.certificate is not None:
             row |= {key: getattr(each.certificate, key) for key in _CERTIFICATE}
+        if plan.resources is not None:
+            known = needs_sheet.cells(plan.resources)
+            row |= known if each.chosen else dict.fromkeys(known)
         yield row
+
+
+def _recommended(plan: Plan) -> dict[str, Any]:
+    """The verdict and the recipe to take, beside the scenario that was asked for."""
+    taken = plan.recommendation
+    models = {"student": taken.student, "teacher": taken.teacher}
+    return {
+        "verdict": plan.verdict.method,
+        "reasons": " ".join(plan.verdict.reasons),
+        "recommendation": taken.method,
+        **{
+            f"recommended_{who}_{key}": getattr(model, key)
+            for who, model in models.items()
+            if model is not None
+            for key in _MODEL
+        },
+    }
 
 
 def _codes(each: ScenarioResult, plan: Plan) -> list[str]:
@@ -216,7 +308,7 @@ def scenario(plan: Plan) -> str:
 
 def model_names(plan: Plan) -> tuple[str, str, str]:
     """Headings of the columns student, teacher, supervised."""
-    teacher = plan.recipe.teacher
+    teacher = plan.decisive.recipe.teacher
     free = not teacher.existing and plan.problem.charge_pretraining == 0
     return ("Student", "Teacher" if free else words.teacher_name(teacher), "Supervised")
 
@@ -224,14 +316,14 @@ def model_names(plan: Plan) -> tuple[str, str, str]:
 def in_domain(inside: InDomain, plan: Plan) -> str:
     """The best recipe inside the domain in one sentence, or that there is none and why."""
     if inside.recipe is None:
-        reason = f": {tidy(inside.reason).rstrip('.')}" if inside.reason else ""
-        return f"No recipe exists inside the domain{reason}."
+        reason = tidy(inside.reason).rstrip(".")
+        return f"Nothing inside the measured range: {reason}."
     student, teacher = inside.recipe.student, inside.recipe.teacher
     proof = "" if inside.certificate is None or inside.certificate.proven else ", not proven"
     return (
-        f"Best recipe inside the domain: student {words.on_tokens(student)} tokens, teacher "
-        f"{words.on_tokens(teacher)}{'' if teacher.tokens is None else ' tokens'}, cross-entropy "
-        f"{units.format_loss(student.cross_entropy)} "
+        f"Best recipe inside the measured range: student {words.on_tokens(student)} tokens, "
+        f"teacher {words.on_tokens(teacher)}{'' if teacher.tokens is None else ' tokens'}, "
+        f"cross-entropy {units.format_loss(student.cross_entropy)} "
         f"({words.signed(student.cross_entropy - plan.cross_entropy)} on the recipe here, "
         f"{words.signed(student.cross_entropy - plan.supervised.model.cross_entropy)} on "
         f"supervised{proof})."

@@ -31,7 +31,6 @@ class SweepQuestion(Measured, Served, Bounded, Teachers, Question):
     budget: Words = option(
         "Budgets parted by commas, or log-spaced ranges like 1e19:1e24:20 (else 50 points).",
         metavar="FLOPS|LOW:HIGH:POINTS[,...]",
-        required=True,
     )
     students: Words = option(
         "Student sizes in the same way; left out, sizes are planned.",

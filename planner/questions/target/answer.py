@@ -26,7 +26,7 @@ from planner.problem import Problem
 from planner.questions.base import Answer, Law
 from planner.recipe import cost_of
 from planner.results import Baseline, Coefficients, Recipe, Warning
-from planner.rows import supervised_batch
+from planner.rows import supervised_batch, teacher_flops
 from planner.scenarios import scenario_of
 from planner.second_opinion import OtherView, other_view
 from planner.verdict import baseline_warnings, leaves_domain
@@ -253,10 +253,11 @@ def _tolerance(width: float) -> float:
 def _plenty(problem: Problem, coefficients: CoefficientSet) -> float:
     """FLOPs that pay for the largest of everything within the bounds."""
     bounds = problem.bounds
-    sizes = [each.size or 0.0 for each in problem.teachers]
-    teacher = max(sizes) if problem.teachers else bounds.teacher_size[1]
+    sizes = [each.size for each in problem.teachers]
+    existing = [teacher_flops(each, coefficients) for each in problem.teachers]
+    largest = bounds.teacher_size[1]
     full = problem.with_charges(1.0, 1.0) if not problem.teachers or all(sizes) else problem
-    cost = cost_of(full, problem.size_range[1], teacher, coefficients)
+    cost = cost_of(full, problem.size_range[1], largest, coefficients, max(existing, default=None))
     total = float(cost.total(bounds.student_tokens[1], bounds.teacher_tokens[1]))
     return min(1.001 * total, MOST_BUDGET)
 
@@ -278,8 +279,7 @@ def supervised_targets(
 
     Multisection on the budget: the best supervised loss falls with it.
     """
-    batches = [supervised_batch(each, coefficients) for each in problems]
-    batch = Batch.stack(batches)
+    batch = supervised_batch(problems, coefficients)
     top = replace(batch, budget=np.full(len(batch), MOST_BUDGET))
     floor = supervised_optima(top).loss
     losses = np.broadcast_to(np.asarray(losses, dtype=float), (len(batch),))

@@ -36,7 +36,7 @@ class TargetQuestion(Measured, Served, Bounded, Teachers, Charges, Sized, Questi
     def __post_init__(self) -> None:
         super().__post_init__()
         if (self.loss is None) == (self.like is None):
-            raise ProblemError("give either a loss such as 2.2, or like, as size=3B,tokens=60B.")
+            raise ProblemError("give either --loss 2.2 or --like size=3B,tokens=60B.")
 
     def answer(self) -> Target:
         """Every way to the loss, cheapest first; UnreachableError where there is none."""

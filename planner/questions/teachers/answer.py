@@ -112,7 +112,7 @@ def rank_teachers(
     student = next(row.recipe for row in rows if row.recipe is not None).student
     assert student.parameters is not None and student.tokens is not None
     ideal = float(law.best_teacher_loss(student.parameters, student.tokens))
-    best = supervised_optima(supervised_batch(problem, chosen))
+    best = supervised_optima(supervised_batch([problem], chosen))
     size, tokens = float(np.exp(best.u[0])), float(np.exp(best.s[0]))
     size = problem.student if problem.student is not None else size
     baseline = Model(size, tokens, float(best.loss[0]), chosen.architectures.nearest(size))

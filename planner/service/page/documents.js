@@ -3,36 +3,33 @@
 
 import * as format from "./format.js";
 
-const WORDS = {
-  distil: "Distil",
-  supervised: "Train without a teacher",
-  undecided: "Too close to call",
-  either: "Too close to call",
-};
-
 // Everything that is shown of one plan.
 export function readPlan({ plan, display }) {
-  const { recipe, supervised, verdict, problem } = plan;
+  const { recipe, verdict, problem } = plan;
+  const supervised = plan.supervised.model;
   const student = { ...recipe.student, measured: !display.outside.recipe };
   const alone = { ...supervised, measured: !display.outside.supervised };
-  const recommended = verdict.method === "supervised" ? "supervised" : "distil";
+  const recommended = plan.recommendation.method;
   const reasons = readReasons(plan);
+  // the plans inside the measured range decide where there are both of them
+  const inside = plan.in_domain?.recipe && plan.in_domain.supervised ? plan.in_domain : null;
+  const [ours, theirs] = inside ? [inside.recipe, inside.supervised.model] : [recipe, supervised];
   const distilled = {
     method: "distil",
-    words: `Distil ${model(recipe.student)} from ${teacher(recipe.teacher)}`,
-    loss: student.cross_entropy,
-    measured: student.measured,
+    words: `Distil ${model(ours.student)} from ${teacher(ours.teacher)}`,
+    loss: ours.student.cross_entropy,
+    measured: inside !== null || student.measured,
   };
   const direct = {
     method: "supervised",
-    words: `Train ${model(supervised)} without a teacher`,
-    loss: alone.cross_entropy,
-    measured: alone.measured,
+    words: `Train ${model(theirs)} without a teacher`,
+    loss: theirs.cross_entropy,
+    measured: inside !== null || alone.measured,
   };
   return {
     title: display.title,
     method: verdict.method,
-    headline: headline(verdict, recommended === "distil" ? student.measured : alone.measured),
+    headline: verdict.headline,
     text: display.verdict,
     reasons,
     proven: plan.certificate.proven,
@@ -63,7 +60,7 @@ export function readPlan({ plan, display }) {
 // What keeps the verdict from being certain, each as [code, words].
 function readReasons(plan) {
   const found = [];
-  const codes = plan.verdict.reasons ?? plan.warnings.map((each) => each.code);
+  const codes = [...plan.verdict.reasons, ...plan.warnings.map((each) => each.code)];
   const worst = Math.max(0, ...plan.warnings.map(extrapolation));
   if (codes.includes("outside-domain")) {
     found.push(["outside-domain", worst > 1.1
@@ -71,7 +68,7 @@ function readReasons(plan) {
   }
   if (codes.includes("unknown-domain")) found.push(["unknown-domain", "measured range unknown"]);
   if (codes.includes("within-error")) found.push(["within-error", "difference within the law’s error"]);
-  if (codes.includes("coefficients-disagree") || codes.includes("second-opinion")) {
+  if (codes.includes("coefficients-disagree")) {
     found.push(["coefficients-disagree", "the two fits disagree"]);
   }
   if (codes.includes("held-by-a-cap")) found.push(["held-by-a-cap", "held by a bound"]);
@@ -82,12 +79,6 @@ function readReasons(plan) {
 function extrapolation({ value, range }) {
   if (!range || !value) return 0;
   return Math.max(range[0] / value, value / range[1]);
-}
-
-function headline(verdict, measured) {
-  if (verdict.headline) return verdict.headline;
-  const word = WORDS[verdict.method] ?? verdict.method;
-  return measured || verdict.method === "undecided" ? word : `${word}, by extrapolation`;
 }
 
 const model = ({ parameters, tokens }) => `${format.count(parameters)} on ${format.count(tokens)} tokens`;
