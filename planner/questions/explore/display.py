@@ -16,6 +16,7 @@ from planner.results import Model
 
 NO_OFFER = Offer()
 
+
 @dataclass(frozen=True)
 class ModelRow:
     """A quantity of the student, the teacher and the supervised model, in their order."""
