@@ -16,7 +16,8 @@ from typing import Any
 
 from planner import units
 from planner.errors import ProblemError
-from planner.problem import VARIABLES, _suggest
+from planner.problem import VARIABLES
+from planner.teacher import suggest
 
 Term = tuple[float, Mapping[str, float]]
 
@@ -51,7 +52,7 @@ class Posynomial:
             if name not in VARIABLES:
                 raise ProblemError(
                     f"constraint '{self.text}' has the unknown variable '{name}'"
-                    f"{_suggest(name, VARIABLES)}; known: {', '.join(VARIABLES)}."
+                    f"{suggest(name, VARIABLES)}; known: {', '.join(VARIABLES)}."
                 )
 
     @property
