@@ -1,9 +1,11 @@
 """The reference trainer: teachers, supervised baselines and distilled students (extra `trainer`).
 
 Modules, in the order in which a run meets them: `spec` (what is asked), `corpora` and `data` (text
-to token shards), `model`, `optim`, `teachers`, `logits` (stored teacher distributions), `loss`,
-`engine` (devices), `memory`, `train` (the loop), `checkpoint`, `record`, `measure`; `hardware` and
-`benchmark` stand alone. Importing the package itself does not import PyTorch.
+to token shards), `model`, `optim`, `teachers` and `server` (one behind a server), `logits` (stored
+teacher distributions), `loss`, `engine` (devices and time), `memory`, `checks` (what is refused),
+`train` (the loop), `checkpoint`, `record`, `measure`, `export` (the model for `transformers`).
+`files` reads and writes whole files for all of them; `hardware` and `benchmark` stand alone.
+Importing the package itself does not import PyTorch.
 """
 
 import os

@@ -11,9 +11,8 @@ from torch import Tensor
 
 from planner.trainer import memory
 from planner.trainer.engine import Engine, Machine, open_engine
-from planner.trainer.fused import make_loss
 from planner.trainer.hardware import Peak, device_name, peak_of, probe_matmul, utilisation
-from planner.trainer.loss import LinearLoss
+from planner.trainer.loss import LinearLoss, make_loss
 from planner.trainer.model import Config, build
 from planner.trainer.optim import Hyper, make_optimizer
 

@@ -1,10 +1,14 @@
-"""Devices: one CPU, one GPU, or many processes under `torchrun`, by PyTorch's own DDP and FSDP2."""
+"""Devices: one CPU, one GPU, or many processes under `torchrun`, by PyTorch's own DDP and FSDP2.
+
+`Clock` times what an engine does.
+"""
 
 from __future__ import annotations
 
 import atexit
 import inspect
 import os
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -209,6 +213,50 @@ def open_engine(machine: Machine) -> Iterator[Engine]:
         if not _out_of_memory(error):
             raise
         raise PlannerError(_less_memory(engine)) from error
+
+
+LOG_SECONDS = 2.0  # between flushes of the log, each of which waits for the device
+
+
+class Clock:
+    """Training time, without the first steps and without what is not training."""
+
+    def __init__(self, engine: Engine, settle: int) -> None:
+        self.engine, self.settle = engine, settle
+        self.ticks = self.timed_steps = 0
+        self.timed_seconds = self.lost = self.settled = 0.0
+        self.begun = self.reported = time.perf_counter()
+
+    @property
+    def total(self) -> float:
+        return time.perf_counter() - self.begun - self.lost
+
+    @property
+    def steps_per_second(self) -> float:
+        return self.timed_steps / self.timed_seconds if self.timed_steps else 0.0
+
+    def tick(self) -> None:
+        """After every step."""
+        self.ticks += 1
+        if self.ticks == self.settle:
+            self.engine.synchronise()
+            self.settled = self.total
+
+    def due(self) -> bool:
+        return time.perf_counter() - self.reported > LOG_SECONDS
+
+    def report(self) -> None:
+        """After the device was waited for."""
+        self.reported = time.perf_counter()
+        if self.ticks > self.settle:
+            self.timed_steps = self.ticks - self.settle
+            self.timed_seconds = self.total - self.settled
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.lost += time.perf_counter() - start
 
 
 MEMORY_SIGNS = (

@@ -28,14 +28,21 @@ from torch.distributed.tensor import DTensor
 from planner.errors import PlannerError
 from planner.trainer import checkpoint, measure, memory, record
 from planner.trainer.checks import check_batch, check_data, check_teacher, claim, held_by
-from planner.trainer.clock import Clock
 from planner.trainer.data import Dataset, Sampler, prepare
-from planner.trainer.engine import Engine, Machine, open_engine
+from planner.trainer.engine import Clock, Engine, Machine, open_engine
 from planner.trainer.files import StorageError, exclusive, storage, write_json
-from planner.trainer.fused import FusedLoss, make_loss
 from planner.trainer.hardware import Peak, describe, peak_of, utilisation
 from planner.trainer.logits import LEAST_MASS, StoredLogits, key_of
-from planner.trainer.loss import TERMS, Dense, LinearLoss, Objective, Signal, Sparse
+from planner.trainer.loss import (
+    TERMS,
+    Dense,
+    FusedLoss,
+    LinearLoss,
+    Objective,
+    Signal,
+    Sparse,
+    make_loss,
+)
 from planner.trainer.model import Decoder
 from planner.trainer.optim import make_optimizer, set_rate
 from planner.trainer.spec import FlopBill, RunRecord, RunSpec, check_stored, read_record
