@@ -80,7 +80,8 @@ def made_up(
     }  # fmt: skip
     loss = {"parameters": 1e9, "tokens": 4e10, "cross_entropy": 2.3}
     document = {
-        "recipe": {"student": loss, "teacher": loss}, "supervised": {"model": {"cross_entropy": 2.2}},
+        "recipe": {"student": loss, "teacher": loss},
+        "supervised": {"model": {"cross_entropy": 2.2}},
         "verdict": {"method": "supervised"},
     }  # fmt: skip
     trial = Trial(
