@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -37,14 +39,20 @@ def record(design: Design, run: Run, loss: float) -> Any:
     )  # fmt: skip
 
 
-def made_up(tier: str = "quick", noise: float = 0.005, **words: object) -> dict[str, Any]:
-    """The report on a trial whose losses are the published law's, with some noise."""
+def made_up(
+    tier: str = "quick", noise: float = 0.005, planted: Callable[[Any], Any] | None = None,
+    **words: object,
+) -> dict[str, Any]:  # fmt: skip
+    """The report on a trial whose losses are the published law's, with some noise.
+
+    planted: what the calibrated law and its draws are changed into before the plan is made.
+    """
     problem = Problem.from_mapping({**WORDS, **words})
     teacher = problem.teachers[0] if problem.teachers else None
     question = Question(problem, 1e9, 136.0, (teacher.size, teacher.tokens) if teacher else (0, 0))
     design = make_design(question, BASE, TIERS[tier], SCALES[0], 1_024, 1_940_000, "sotu", 0)
-    rng, law = np.random.default_rng(0), BASE.distillation
-    assert law is not None
+    rng, true = np.random.default_rng(0), BASE.distillation
+    assert true is not None
     records: dict[str, Any] = {}
 
     def train(runs: tuple[Run, ...]) -> None:
@@ -52,12 +60,15 @@ def made_up(tier: str = "quick", noise: float = 0.005, **words: object) -> dict[
             size, tokens = design.parameters(run.layers), float(run.tokens)
             loss = BASE.supervised.loss(size, tokens)
             if run.teacher:
-                loss = law.loss(size, tokens, records[run.teacher].cross_entropy)
+                loss = true.loss(size, tokens, records[run.teacher].cross_entropy)
             factor = float(np.exp(noise * rng.standard_normal()))
             records[run.key] = record(design, run, float(loss) * factor)
 
     train(design.before)
     calibration = calibrate(rows(design, design.ladder, records), BASE)
+    if planted is not None:
+        law, drawn = planted(calibration.law), planted(calibration.draws)
+        calibration = replace(calibration, law=law, draws=drawn)
     flops = design.shapes.config(design.layers, design.vocabulary).law_flops
     chosen = calibration.coefficients(flops, design.shapes.family)
     design, plan, compared, tests = plan_tests(design, chosen)
@@ -69,7 +80,8 @@ def made_up(tier: str = "quick", noise: float = 0.005, **words: object) -> dict[
     }  # fmt: skip
     loss = {"parameters": 1e9, "tokens": 4e10, "cross_entropy": 2.3}
     document = {
-        "recipe": {"student": loss, "teacher": loss}, "supervised": {"cross_entropy": 2.2},
+        "recipe": {"student": loss, "teacher": loss},
+        "supervised": {"model": {"cross_entropy": 2.2}},
         "verdict": {"method": "supervised"},
     }  # fmt: skip
     trial = Trial(
@@ -171,3 +183,21 @@ def test_a_sign_inside_its_noise_is_said_to_be() -> None:
     single = made_up("smoke")
     single["judgement"]["answers"][0]["difference"] |= {"low": None, "high": None}
     assert "its noise is unknown" in full_size(single)[0]
+
+
+def test_a_planted_wrong_law_fails() -> None:
+    """A law with half its c0 thinks too little of strong teachers. Its recipe is 4% of the loss
+    (0.1 nats at the paper's losses) worse than a neighbour; the right law's is the best tried."""
+
+    def wrong(law: Any) -> Any:
+        return replace(law, c0=0.5 * law.c0)
+
+    found = made_up(noise=0.001, planted=wrong)
+    recipe = next(arm for arm in found["arms"] if arm["key"] == "distillation")
+
+    assert found["outcome"] == "fail"
+    assert found["judgement"]["answers"][2]["outcome"] == "fail"
+    assert found["judgement"]["regret"] > 0.04 * recipe["measured"]
+    right = made_up(noise=0.001)
+    assert right["outcome"] == "pass"
+    assert right["judgement"]["regret"] == 0
