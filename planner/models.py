@@ -17,10 +17,9 @@ from typing import Any
 import tomli
 
 from laws.architecture import Architecture
-from planner import units
 from planner.errors import DocumentError, ProblemError
+from planner.problem import Teacher
 from planner.results import AnyModel, ExistingTeacher, Warning
-from planner.teacher import Teacher
 
 _FILE = Path(__file__).parent / "data" / "models.toml"
 
@@ -227,19 +226,6 @@ def find(name: str, catalogue: tuple[Model, ...] | None = None) -> Model:
 def _plain(name: str) -> str:
     """Letters, digits and points alone; ``meta-llama-3.1-8b`` is ``llama-3.1-8b``."""
     return re.sub(r"[^a-z0-9.]", "", name.lower()).removeprefix("meta")
-
-
-def parse_teacher(text: str) -> Teacher:
-    """A model of the catalogue, with its measured loss where one is given: ``NAME,loss=2.05``."""
-    name, _, rest = text.partition(",")
-    model = find(name)
-    key, equals, value = rest.partition("=")
-    if rest and (key.strip() != "loss" or not equals or "," in value):
-        raise ProblemError(
-            f"teacher '{text}': only loss=... may follow the name of an open model; write it like "
-            f"{name.strip()},loss=2.05."
-        )
-    return model.teacher(units.parse_plain(value, "teacher loss") if rest else None)
 
 
 def model_of(teacher: Teacher | ExistingTeacher) -> Model | None:

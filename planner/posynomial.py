@@ -16,8 +16,7 @@ from typing import Any
 
 from planner import units
 from planner.errors import ProblemError
-from planner.problem import VARIABLES
-from planner.teacher import suggest
+from planner.problem import VARIABLES, _suggest
 
 Term = tuple[float, Mapping[str, float]]
 
@@ -52,7 +51,7 @@ class Posynomial:
             if name not in VARIABLES:
                 raise ProblemError(
                     f"constraint '{self.text}' has the unknown variable '{name}'"
-                    f"{suggest(name, VARIABLES)}; known: {', '.join(VARIABLES)}."
+                    f"{_suggest(name, VARIABLES)}; known: {', '.join(VARIABLES)}."
                 )
 
     @property

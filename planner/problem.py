@@ -6,6 +6,7 @@ request to the service and of a recipe file alike.
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -14,8 +15,6 @@ from typing import Any
 from planner import units
 from planner.errors import ProblemError, QuantityError
 from planner.scenarios import DEFAULT_SCENARIO, SCENARIOS, scenario_of
-from planner.teacher import Teacher as Teacher
-from planner.teacher import only, optional, suggest
 
 Range = tuple[float, float]
 
@@ -51,6 +50,86 @@ BOUNDS: dict[str, Bounds] = {
     "practical": Bounds(),
     "paper": Bounds((1e6, 1e17), (1e6, 1e17), (1e6, 1e17), (1e6, 1e17)),
 }
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A teacher that exists already: its size, and its tokens or its measured cross-entropy.
+
+    A measured loss needs no tokens, and no size either if the teacher's inference costs nothing.
+    forward_flops: per token, where its architecture is known (`planner.models`); F(N) of the
+    coefficient set otherwise.
+    """
+
+    size: float | None = None
+    tokens: float | None = None
+    loss: float | None = None
+    name: str = ""
+    forward_flops: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.size is not None:
+            units.check_positive(self.size, "teacher size")
+        if self.forward_flops is not None:
+            units.check_positive(self.forward_flops, "teacher forward_flops")
+        if self.tokens is not None:
+            units.check_positive(self.tokens, "teacher tokens")
+        if self.loss is not None:
+            units.check_positive(self.loss, "teacher loss")
+            if self.loss > 20:
+                raise QuantityError(
+                    f"teacher loss is {self.loss}; cross-entropies in nats per token lie below 20."
+                )
+        if self.loss is None and (self.size is None or self.tokens is None):
+            raise ProblemError(
+                "a teacher needs its size and tokens, or its measured loss: "
+                "size=7B,tokens=140B or size=7B,loss=2.05."
+            )
+
+    @classmethod
+    def parse(cls, text: str) -> Teacher:
+        """``size=7B,tokens=140B`` or ``size=7B,loss=2.05``, optionally with ``name=...``.
+
+        Also an open model by name, ``llama-3.1-8b`` or ``llama-3.1-8b,loss=2.05``.
+        """
+        first, _, rest = text.partition(",")
+        if "=" not in first and not first.strip()[:1].isdigit() and first.strip():
+            return _open_model(first, rest, text)
+        given: dict[str, str] = {}
+        for part in text.split(","):
+            key, equals, value = part.partition("=")
+            key = key.strip()
+            if not equals or key not in ("size", "tokens", "loss", "name"):
+                raise ProblemError(
+                    f"teacher '{text}': '{part.strip()}' is not size=..., tokens=..., loss=... "
+                    "or name=...; write it like size=7B,tokens=140B."
+                )
+            if key in given:
+                raise ProblemError(f"teacher '{text}' gives {key} twice; keep one.")
+            given[key] = value.strip()
+        return cls.from_mapping(given)
+
+    @classmethod
+    def from_mapping(cls, given: Mapping[str, Any]) -> Teacher:
+        """From size, tokens, loss and name in people's words or plain numbers."""
+        _only(given, ("size", "tokens", "loss", "name", "forward_flops"), "teacher")
+        return cls(
+            size=_optional(given.get("size"), units.parse_count, "teacher size"),
+            tokens=_optional(given.get("tokens"), units.parse_count, "teacher tokens"),
+            loss=_optional(given.get("loss"), units.parse_plain, "teacher loss"),
+            name=str(given.get("name", "")),
+            forward_flops=_optional(given.get("forward_flops"), units.parse_plain, "forward_flops"),
+        )
+
+    def __str__(self) -> str:
+        parts = [self.name] if self.name else []
+        if self.size is not None:
+            parts.append(f"{units.format_count(self.size)} parameters")
+        if self.tokens is not None:
+            parts.append(f"{units.format_count(self.tokens)} tokens")
+        if self.loss is not None:
+            parts.append(f"loss {units.format_loss(self.loss)}")
+        return ", ".join(parts)
 
 
 @dataclass(frozen=True)
@@ -140,7 +219,7 @@ class Problem:
         round_to_architecture. A value of None is the same as leaving the key out.
         """
         given = {key: value for key, value in given.items() if value is not None}
-        only(given, MAPPING_KEYS, "problem")
+        _only(given, MAPPING_KEYS, "problem")
         if "budget" not in given:
             raise ProblemError("a budget is missing; give total FLOPs like 1e21.")
         scenario = _scenario(str(given.get("scenario", DEFAULT_SCENARIO)))
@@ -158,10 +237,10 @@ class Problem:
             raise ProblemError(f"teachers are {teachers!r}; give a list like [size=7B,loss=2.05].")
         return cls(
             budget=units.parse_flops(given["budget"], "budget"),
-            student=optional(given.get("student"), units.parse_count, "student size"),
+            student=_optional(given.get("student"), units.parse_count, "student size"),
             charge_inference=inference,
             charge_pretraining=pretraining,
-            teachers=tuple(read_teacher(each) for each in teachers),
+            teachers=tuple(_teacher(each) for each in teachers),
             bounds=_bounds(given),
             serving_tokens=_serving(given.get("serving_tokens", 0)),
             tolerance=units.parse_plain(given.get("tolerance", 1e-6), "tolerance"),
@@ -217,28 +296,33 @@ MAPPING_KEYS = (
 def _scenario(name: str) -> Any:
     if name not in SCENARIOS:
         raise ProblemError(
-            f"unknown scenario '{name}'{suggest(name, SCENARIOS)}; known: {', '.join(SCENARIOS)}."
+            f"unknown scenario '{name}'{_suggest(name, SCENARIOS)}; known: {', '.join(SCENARIOS)}."
         )
     return SCENARIOS[name]
 
 
-def read_teacher(given: Any) -> Teacher:
-    """A teacher by its numbers, as text or a mapping, or an open model by name.
-
-    ``size=7B,loss=2.05``, ``llama-3.1-8b`` or ``llama-3.1-8b,loss=2.05``.
-    """
+def _teacher(given: Any) -> Teacher:
     if isinstance(given, Teacher):
         return given
     if isinstance(given, Mapping):
         return Teacher.from_mapping(given)
     if not isinstance(given, str):
         raise ProblemError(f"teacher {given!r} is not a teacher; write it like size=7B,loss=2.05.")
-    first = given.partition(",")[0].strip()
-    if not first or "=" in first or first[0].isdigit():
-        return Teacher.parse(given)
-    from planner.models import parse_teacher
+    return Teacher.parse(given)
 
-    return parse_teacher(given)
+
+def _open_model(name: str, rest: str, text: str) -> Teacher:
+    """A model of the catalogue, with its measured loss where one is given."""
+    from planner.models import find
+
+    model = find(name)
+    key, equals, value = rest.partition("=")
+    if rest and (key.strip() != "loss" or not equals or "," in value):
+        raise ProblemError(
+            f"teacher '{text}': only loss=... may follow the name of an open model; write it like "
+            f"{name.strip()},loss=2.05."
+        )
+    return model.teacher(units.parse_plain(value, "teacher loss") if rest else None)
 
 
 def _flag(given: Mapping[str, Any], key: str) -> bool:
@@ -251,12 +335,12 @@ def _flag(given: Mapping[str, Any], key: str) -> bool:
 def _bounds(given: Mapping[str, Any]) -> Bounds:
     base = given.get("bounds", "practical")
     if isinstance(base, Mapping):  # of a document
-        only(base, VARIABLES, "bounds")
+        _only(base, VARIABLES, "bounds")
         base = Bounds(**{name: (float(low), float(high)) for name, (low, high) in base.items()})
     if not isinstance(base, Bounds):
         if not isinstance(base, str) or base not in BOUNDS:
             raise ProblemError(
-                f"unknown bounds '{base}'{suggest(str(base), BOUNDS)}; known: {', '.join(BOUNDS)}."
+                f"unknown bounds '{base}'{_suggest(str(base), BOUNDS)}; known: {', '.join(BOUNDS)}."
             )
         base = BOUNDS[base]
     ranges = {}
@@ -278,3 +362,20 @@ def _serving(value: Any) -> float:
     except (TypeError, ValueError):
         pass
     return units.parse_count(value, "serving tokens")
+
+
+def _optional(value: Any, parse: Any, what: str) -> float | None:
+    return None if value is None else float(parse(value, what))
+
+
+def _only(given: Mapping[str, Any], known: Sequence[str], what: str) -> None:
+    for key in given:
+        if key not in known:
+            raise ProblemError(
+                f"unknown {what} key '{key}'{_suggest(key, known)}; known: {', '.join(known)}."
+            )
+
+
+def _suggest(word: str, known: Any) -> str:
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f" (did you mean {near[0]}?)" if near else ""

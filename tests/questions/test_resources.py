@@ -20,7 +20,7 @@ from planner.accelerators import named
 from planner.cli import plan
 from planner.errors import PlannerError, ProblemError
 from planner.models import find, models
-from planner.problem import Problem, read_teacher
+from planner.problem import Problem, Teacher
 from planner.questions import ask
 from planner.questions.plan.answer import Plan, solve
 from planner.questions.plan.question import PlanQuestion
@@ -287,7 +287,7 @@ def test_a_real_teacher_costs_what_its_shape_says() -> None:
 def test_a_measured_loss_makes_an_expert_mixture_a_teacher() -> None:
     """It costs its active parameters."""
     mixture = next(each for each in models() if each.mixture)
-    teacher = read_teacher(f"{mixture.name},loss=2.0")
+    teacher = Teacher.parse(f"{mixture.name},loss=2.0")
 
     assert teacher.size == mixture.active_parameters
     assert teacher.forward_flops == mixture.forward_flops()
@@ -369,7 +369,7 @@ def test_plans_of_a_service_hold_resources_in_batches() -> None:
 
 def test_a_problem_with_a_real_teacher_reads_back() -> None:
     """`Problem.to_mapping` keeps the teacher's FLOPs."""
-    problem = Problem(1e21, 1e9, 1.0, 0.0, (read_teacher("llama-3.1-8b"),))
+    problem = Problem(1e21, 1e9, 1.0, 0.0, (Teacher.parse("llama-3.1-8b"),))
     assert Problem.from_mapping(problem.to_mapping()) == problem
     own = solve(problem).recipe.flops
     counted = replace(problem.teachers[0], forward_flops=None)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from planner.errors import ProblemError
-from planner.problem import read_teacher
+from planner.problem import Teacher
 from planner.questions.base import Bounded, Charges, Question, Scenario, Served, Sized
 from planner.questions.fields import Count, option
 
@@ -72,7 +72,8 @@ class EvaluateQuestion(Served, Bounded, Charges, Scenario, Sized, Question):
                 return evaluate_plan(Plan.read(self.recipe))
             return evaluate_plan(Plan.from_document(self.recipe))
         assert self.student_tokens is not None and self.teacher is not None
-        teacher = read_teacher(self.teacher)
+        given = self.teacher
+        teacher = Teacher.parse(given) if isinstance(given, str) else Teacher.from_mapping(given)
         if self.context is not None:
             teacher = at_context(teacher, self.context)
         problem = self.problem(budget=1.0)
