@@ -8,13 +8,14 @@ never sentences. `NOT_CHECKED` lists what a document holds beyond that.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from coefficients import CoefficientSet, load
+from laws import Cost
 from planner.errors import NoDistillationLawError
 from planner.problem import Problem, Range, Teacher
 from planner.verify_bound import second_bound
@@ -29,8 +30,6 @@ SECOND_TOLERANCE = 1e-4
 
 LOOSEST = 1e-3
 """Nats by which another plan may beat the recipe, however large a tolerance was asked for."""
-
-TERMS = ("student_training", "teacher_inference", "teacher_pretraining", "serving")
 
 NOT_CHECKED = (
     "texts (verdict, warnings, notes)",
@@ -117,6 +116,7 @@ def _checks(document: Part, problem: Problem, coefficients: CoefficientSet) -> I
     yield _supervised(document["supervised"], problem, coefficients)
     yield _comparison_of_methods(document, problem)
     yield _domain(document, coefficients)
+    yield _every_scenario(document["scenarios"], problem)
     problem = replace(problem, round_to_architecture=False)  # the recipe alone is buildable
     for each in document["scenarios"]:
         yield from _scenario(each, document, problem, coefficients)
@@ -194,39 +194,36 @@ def _shape(found: _Comparison, role: str, model: Part, coefficients: Coefficient
 def _costs(
     found: _Comparison, recipe: Part, problem: Problem, coefficients: CoefficientSet
 ) -> None:
-    """Eq. 9, term by term."""
+    """Eq. 9, term by term; the training of an existing teacher is nobody's."""
     student, teacher = recipe["student"], recipe["teacher"]
-    own = float(coefficients.flops.per_token(student["parameters"]))
-    size = teacher["parameters"]
-    forward = 0.0 if size is None else float(coefficients.flops.per_token(size))
+    cost = Cost.of(
+        coefficients.flops, student["parameters"], teacher["parameters"], *problem.own_charges,
+        problem.serving_tokens,
+    )  # fmt: skip
     if problem.teachers and teacher.get("forward_flops") is not None:  # its own architecture's
-        forward = teacher["forward_flops"]
-    running = forward * student["tokens"]
-    training = 0.0 if problem.teachers else 3.0 * forward * teacher["tokens"]
-    charged = {
-        "student_training": 3.0 * own * student["tokens"],
-        "teacher_inference": problem.charge_inference * running,
-        "teacher_pretraining": problem.charge_pretraining * training,
-        "serving": own * problem.serving_tokens,
-    }
-    uncharged = (1 - problem.charge_inference) * running
-    uncharged += (1 - problem.charge_pretraining) * training
-    _flops(found, charged, None if size is None else uncharged, recipe["flops"])
+        cost = replace(cost, teacher=teacher["forward_flops"])
+    trained = 0.0 if problem.teachers else teacher["tokens"]
+    known = teacher["parameters"] is not None
+    _flops(found, cost, student["tokens"], trained, recipe["flops"], known=known)
+    total = float(cost.total(student["tokens"], trained))
     found.holds(
-        f"{sum(charged.values()):.6e} FLOPs are more than the budget of {problem.budget:.6e}",
-        sum(charged.values()) <= problem.budget * (1 + CLOSE),
+        f"{total:.6e} FLOPs are more than the budget of {problem.budget:.6e}",
+        total <= problem.budget * (1 + CLOSE),
     )
 
 
 def _flops(
-    found: _Comparison, charged: Mapping[str, float], uncharged: float | None, stated: Part
-) -> None:
+    found: _Comparison, cost: Cost, tokens: float, teacher_tokens: float, stated: Part,
+    *, known: bool = True,
+) -> None:  # fmt: skip
+    """known: whether the teacher's size is, without which nobody can say what is not charged."""
+    charged = asdict(cost.terms(tokens, teacher_tokens))
     total = sum(charged.values())
-    for term in TERMS:
-        found.near(f"{term.replace('_', ' ')} FLOPs", charged[term], stated[term])
-        share = charged[term] / total
-        found.near(f"the share of {term.replace('_', ' ')}", share, stated["shares"][term])
+    for term, flops in charged.items():
+        found.near(f"{term.replace('_', ' ')} FLOPs", flops, stated[term])
+        found.near(f"the share of {term.replace('_', ' ')}", flops / total, stated["shares"][term])
     found.near("the total FLOPs", total, stated["total"])
+    uncharged = float(cost.uncharged(tokens, teacher_tokens)) if known else None
     found.near("uncharged FLOPs", uncharged, stated["uncharged"])
 
 
@@ -252,23 +249,17 @@ def _limits(
 
 def _outside(recipe: Part, coefficients: CoefficientSet) -> dict[str, tuple[float, Range]]:
     """Quantities outside the domain of validity, with their values and measured ranges."""
-    student, teacher = recipe["student"], recipe["teacher"]
-    supervised = float(coefficients.supervised.loss(student["parameters"], student["tokens"]))
-    quantities = {
-        "student_parameters": student["parameters"],
-        "student_tokens": student["tokens"],
-        "teacher_parameters": teacher["parameters"],
-        "teacher_tokens": teacher["tokens"],
-        "student_tokens_per_parameter": student["tokens"] / student["parameters"],
-        "teacher_cross_entropy": teacher["cross_entropy"],
-        "teacher_to_supervised": teacher["cross_entropy"] / supervised,
-    }
+    student, teacher, domain = recipe["student"], recipe["teacher"], coefficients.domain
+    quantities = coefficients.quantities(
+        student["parameters"], student["tokens"],
+        teacher["cross_entropy"], teacher["parameters"], teacher["tokens"],
+    )  # fmt: skip
     return {
-        quantity: (value, measured)
-        for quantity, value in quantities.items()
+        name: (float(value), measured)
+        for name, value in quantities.items()
         if value is not None
-        and (measured := coefficients.domain.of(quantity)) is not None
-        and not measured[0] * (1 - CLOSE) <= value <= measured[1] * (1 + CLOSE)
+        and domain.outside({name: value})[name]
+        and (measured := domain.of(name)) is not None
     }
 
 
@@ -327,16 +318,13 @@ def _supervised(baseline: Part, problem: Problem, coefficients: CoefficientSet) 
     size, tokens, stated = model["parameters"], model["tokens"], model["cross_entropy"]
     _shape(found, "baseline", model, coefficients)
     found.near("its cross-entropy (Eq. 1)", float(law.loss(size, tokens)), stated)
-    forward = float(coefficients.flops.per_token(size))
-    charged = dict.fromkeys(TERMS, 0.0)
-    charged |= {"student_training": 3.0 * forward * tokens,
-                "serving": forward * problem.serving_tokens}  # fmt: skip
-    _flops(found, charged, 0.0, baseline["flops"])
+    cost = Cost.of(coefficients.flops, size, serving_tokens=problem.serving_tokens)
+    _flops(found, cost, tokens, 0.0, baseline["flops"])
 
     def affordable(size: Any) -> Any:
         """Tokens, within their upper bound, that the budget pays for."""
-        paid = problem.budget / coefficients.flops.per_token(size) - problem.serving_tokens
-        return np.minimum(paid / 3.0, bounds.student_tokens[1])
+        paid = Cost.of(coefficients.flops, size, serving_tokens=problem.serving_tokens)
+        return np.minimum(paid.student_tokens(problem.budget), bounds.student_tokens[1])
 
     found.near("the tokens that the budget pays for", float(affordable(size)), tokens)
     if problem.student is not None:
@@ -410,6 +398,14 @@ def _domain(document: Part, coefficients: CoefficientSet) -> Check:
     beyond = any(coefficients.domain.outside(values).values())
     found.same("whether a plan inside is offered", bool(outside) or beyond, offered)
     return found.check("outside: " + ", ".join(sorted(outside)) if outside else "inside")
+
+
+def _every_scenario(lines: Iterable[Part], problem: Problem) -> Check:
+    """That each way to charge the teacher has one line, and no other has."""
+    found = _Comparison("scenarios: all are there")
+    stated = sorted((each["charge_inference"], each["charge_pretraining"]) for each in lines)
+    found.same("the list of charges", sorted(problem.comparable_charges()), stated)
+    return found.check(f"{len(stated)} scenarios")
 
 
 def _scenario(

@@ -12,7 +12,7 @@ import tomli
 
 ROOT = Path(__file__).parents[1]
 OWN = ("laws", "coefficients", "planner")
-COMES_WITH = {"starlette": "fastapi"}
+COMES_WITH = {"starlette": "fastapi", "pydantic-core": "pydantic"}
 """Packages that another one is built on and re-exports."""
 
 PROJECT = tomli.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]

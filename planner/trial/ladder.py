@@ -350,7 +350,7 @@ class Question:
         """From a recipe document."""
         recipe = document["recipe"]
         student, teacher = recipe["student"], recipe["teacher"]
-        ratio = float(document["supervised"]["tokens_per_parameter"] or 20.0)
+        ratio = float(document["supervised"]["model"]["tokens_per_parameter"] or 20.0)
         problem = Problem.from_mapping(document["problem"])
         chosen = (teacher.get("parameters"), teacher.get("tokens"))
         return cls(problem, float(student["parameters"]), ratio, chosen)

@@ -113,7 +113,7 @@ def _judgement(found: Judgement) -> Document:
 
 def _recipe(trial: Trial) -> Document:
     """What the recipe says at full size, with the student's loss on the data alone."""
-    recipe, baseline = trial.document["recipe"], trial.document["supervised"]
+    recipe, baseline = trial.document["recipe"], trial.document["supervised"]["model"]
     student = recipe["student"]
     alone = float(trial.base.supervised.loss(student["parameters"], student["tokens"]))
     return {

@@ -21,7 +21,7 @@ from planner.questions.family.growth import Count, Growth
 from planner.questions.teachers import sheet as teachers
 from planner.questions.teachers.answer import rank_teachers
 from planner.reports import Screen
-from planner.reports.sheet import Sheet
+from planner.reports.sheet import Sheet, texts
 
 LAW = load()
 
@@ -80,7 +80,7 @@ def test_evaluate_warns_of_the_reference_too() -> None:
 
     assert not found.warnings
     assert found.best_warnings
-    assert any("best plan that it is compared with" in each for each in sheet.warnings)
+    assert any("best plan that it is compared with" in each for each in texts(sheet.warnings))
     assert found.to_dict()["best_warnings"]
 
 
@@ -168,10 +168,10 @@ def test_evaluate_warns_where_the_sets_disagree() -> None:
     """A recipe that another fit judges 0.1 nats worse is a warning, not a footnote."""
     sheet = _evaluated(3e9, 5e9, Teacher(size=80e9, tokens=20e12))
 
-    assert any("the coefficients disagree" in each for each in sheet.warnings)
+    assert any("the coefficients disagree" in each for each in texts(sheet.warnings))
     alone = replace(LAW, second_opinion=None)
     found = evaluate(Problem(1.0, 3e9), 5e9, Teacher(size=80e9, tokens=20e12), alone)
-    assert not any("disagree" in each for each in evaluation.sheet(found).warnings)
+    assert not any("disagree" in each for each in texts(evaluation.sheet(found).warnings))
 
 
 def test_a_robust_choice_among_teachers_speaks_of_one_set() -> None:

@@ -297,8 +297,8 @@ def test_check_only_tells_by_its_exit_code(recipe: Path, tmp_path: Path) -> None
 
     assert (good.exit_code, bad.exit_code) == (0, 1)
     assert "checks passed" in good.output
-    assert "Not checked: the wording of notes" in good.output
-    assert "FAILED  the recipe: losses, FLOPs, bounds" in bad.output
+    assert "Not checked: texts (verdict, warnings, notes)" in good.output
+    assert "FAILED  recipe: losses, FLOPs, limits" in bad.output
     assert "cross-entropy (Eq. 8) is 2.1" in bad.output
 
 

@@ -63,7 +63,8 @@ def test_results_and_errors_come_back(kind: str, corpus: Path, tmp_path: Path) -
 
 def design(folder: Path, corpus: Path) -> tuple[Design, Run, RunFolder]:
     """A trial of one run of forty steps."""
-    run = Run("only", "ladder", "ladder", "supervised", 1, 40 * SCALES[0].tokens_per_step, 0)
+    tokens = 40 * SCALES[0].tokens_per_step
+    run = Run("only", "ladder", "ladder", "supervised", 1, tokens, 0, rate=0.02)
     made = Design("tiny", 320, 2, 1e10, 1e11, 1, 1, 0, str(corpus), 100_000, 20.0, 1.0, 1.0, (run,))
     data = DataSpec(corpus=str(corpus), vocabulary=320)
     dataset = prepare(data, folder / "cache")

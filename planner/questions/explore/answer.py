@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from coefficients import CoefficientSet
 from planner.accelerators import Offer
@@ -13,10 +12,8 @@ from planner.optimum import optimum
 from planner.problem import Problem
 from planner.questions.base import Answer
 from planner.questions.explore import charts
-from planner.questions.explore.display import NO_OFFER, display
+from planner.questions.explore.display import NO_OFFER, Display, display
 from planner.questions.plan.answer import Plan, solve, with_resources
-
-PARTS = ("plan", "gap", "curves", "map")
 
 
 @dataclass(frozen=True, repr=False)
@@ -31,10 +28,10 @@ class Exploration(Answer):
     KIND: ClassVar[str] = "explore"
 
     plan: Plan | None = None
-    display: Mapping[str, Any] | None = None
-    gap: Mapping[str, Any] | None = None
-    curves: Mapping[str, Any] | None = None
-    map: Mapping[str, Any] | None = None
+    display: Display | None = None
+    gap: charts.Gap | None = None
+    curves: charts.Curves | None = None
+    map: charts.Map | None = None
 
 
 ANSWER = Exploration
@@ -60,13 +57,7 @@ def explore(
         shown = display(plan, coefficients, budget, offer)
     if "gap" in parts:
         recipe = plan.recipe if plan is not None else optimum(problem, coefficients)[0]
-        student, teacher = recipe.student, recipe.teacher
-        assert student.parameters is not None and student.tokens is not None
-        gap = charts.gap(student.parameters, student.tokens, teacher.cross_entropy, coefficients)
-        gap["here"] = {
-            "teacher_cross_entropy": teacher.cross_entropy,
-            "cross_entropy": student.cross_entropy,
-        }
+        gap = charts.gap(recipe, coefficients)
     return Exploration(
         plan,
         shown,
