@@ -40,7 +40,7 @@ class Entry:
 def catalogue(context: int = 4096) -> tuple[Entry, ...]:
     """The shipped open models whose loss the law can estimate: dense, with published tokens."""
     return tuple(
-        Entry(each.teacher(context=context), source=each.source)
+        Entry(Teacher(**each.as_teacher(context=context)), source=each.source)
         for each in models()
         if each.tokens is not None and not each.mixture
     )

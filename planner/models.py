@@ -9,17 +9,16 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import tomli
 
 from laws.architecture import Architecture
 from planner.errors import DocumentError, ProblemError
-from planner.problem import Teacher
-from planner.results import AnyModel, ExistingTeacher, Warning
+from planner.results import AnyModel, Warning
 
 _FILE = Path(__file__).parent / "data" / "models.toml"
 
@@ -107,11 +106,12 @@ class Model:
         attention = 4 * self.heads * self.head_size * positions
         return 2.0 * self.active_parameters + attention + 2.0 * self.vocabulary * self.d_model
 
-    def teacher(self, loss: float | None = None, context: int = 4096) -> Teacher:
-        """As a teacher in a plan: its size, and its measured loss or its training tokens.
+    def as_teacher(self, loss: float | None = None, context: int = 4096) -> dict[str, Any]:
+        """The fields of a `Teacher`: its size, its measured loss or its training tokens, its FLOPs.
 
         The law was fitted on dense models: an expert mixture needs a measured loss, and costs its
-        active parameters. So does a model whose tokens are not published.
+        active parameters. So does a model whose tokens are not published. Raises ProblemError for
+        one without.
         """
         if loss is None and (self.mixture or self.tokens is None):
             why = (
@@ -122,13 +122,13 @@ class Model:
             raise ProblemError(
                 f"{self.name} {why}; measure its cross-entropy on your data and add loss=..."
             )
-        return Teacher(
-            size=float(self.active_parameters),
-            tokens=self.tokens if loss is None else None,
-            loss=loss,
-            name=self.name,
-            forward_flops=self.forward_flops(context),
-        )
+        return {
+            "size": float(self.active_parameters),
+            "tokens": self.tokens if loss is None else None,
+            "loss": loss,
+            "name": self.name,
+            "forward_flops": self.forward_flops(context),
+        }
 
     @property
     def architecture(self) -> Architecture | None:
@@ -228,19 +228,23 @@ def _plain(name: str) -> str:
     return re.sub(r"[^a-z0-9.]", "", name.lower()).removeprefix("meta")
 
 
-def model_of(teacher: Teacher | ExistingTeacher) -> Model | None:
+class Named(Protocol):
+    """A teacher, asked for or planned with."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def forward_flops(self) -> float | None:
+        """Of its own shape, per token; None where it was given by its numbers."""
+
+
+def model_of(teacher: Named) -> Model | None:
     """The catalogue's model that a teacher was taken from; None for one given by its numbers."""
     if teacher.forward_flops is None:
         return None
     return next((each for each in models() if each.name == teacher.name), None)
-
-
-def at_context(teacher: Teacher, context: int) -> Teacher:
-    """An open model's FLOPs per token at this context; any other teacher as it is."""
-    model = model_of(teacher)
-    return teacher if model is None else replace(
-        teacher, forward_flops=model.forward_flops(context)
-    )  # fmt: skip
 
 
 def vocabulary_warnings(teacher: AnyModel, vocabulary: int | None) -> tuple[Warning, ...]:

@@ -103,11 +103,13 @@ class LogitsNeed:
 class PlanResources(Resources):
     """What the recipe takes, by phase and in total, and the supervised model of the same budget.
 
-    storage: formats of stored logits. decision: an online teacher or stored logits (sampled), by
-    cost; None where the teacher's size is unknown.
+    inside_domain: whether they are those of the plan inside the measured range, which decides where
+    the optimum leaves it. storage: formats of stored logits. decision: an online teacher or stored
+    logits (sampled), by cost; None where the teacher's size is unknown.
     """
 
     supervised: Resources
+    inside_domain: bool = False
     calendar: tuple[Slot, ...] = ()
     memory: tuple[MemoryNeed, ...] = ()
     storage: tuple[LogitsNeed, ...] = ()

@@ -121,6 +121,15 @@ class Teacher:
             forward_flops=_optional(given.get("forward_flops"), units.parse_plain, "forward_flops"),
         )
 
+    def at_context(self, context: int) -> Teacher:
+        """An open model with its FLOPs per token at this context; any other teacher as it is."""
+        from planner.models import model_of
+
+        model = model_of(self)
+        if model is None:
+            return self
+        return replace(self, forward_flops=model.forward_flops(context))
+
     def __str__(self) -> str:
         parts = [self.name] if self.name else []
         if self.size is not None:
@@ -322,7 +331,8 @@ def _open_model(name: str, rest: str, text: str) -> Teacher:
             f"teacher '{text}': only loss=... may follow the name of an open model; write it like "
             f"{name.strip()},loss=2.05."
         )
-    return model.teacher(units.parse_plain(value, "teacher loss") if rest else None)
+    loss = units.parse_plain(value, "teacher loss") if rest else None
+    return Teacher(**model.as_teacher(loss))
 
 
 def _flag(given: Mapping[str, Any], key: str) -> bool:

@@ -231,9 +231,7 @@ class Question(Record):
         found = Problem.from_mapping(given)
         if self.context is None or not found.teachers:
             return found
-        from planner.models import at_context
-
-        teachers = tuple(at_context(each, self.context) for each in found.teachers)
+        teachers = tuple(each.at_context(self.context) for each in found.teachers)
         return replace(found, teachers=teachers)
 
 

@@ -30,7 +30,7 @@ def asking(name: str) -> Task:
 
 def plans(questions: Sequence[tuple[bytes, Options]], context: Context) -> list[Reply]:
     """Many plans, each as `plan` answers it; those under one coefficient set are one batch."""
-    from planner.questions.plan.answer import solve_each, with_resources
+    from planner.questions.plan.answer import solve_each
     from planner.questions.plan.question import PlanQuestion
 
     replies: dict[int, Reply] = {}
@@ -48,18 +48,18 @@ def plans(questions: Sequence[tuple[bytes, Options]], context: Context) -> list[
         else:
             replies[index] = answer("plan", body, options, context)
     for group in groups.values():
-        problems, setups = [], {}
+        problems, finished = [], {}
         for index, question in group:
             try:
                 problems.append((index, question.problem()))
-                setups[index] = question.setup
+                finished[index] = question.finished
             except Exception as error:
                 replies[index] = refusal(error, "plan")
         found = solve_each([each for _, each in problems], group[0][1].coefficient_set())
         for (index, _), each in zip(problems, found, strict=True):
             replies[index] = (
                 refusal(each, "plan") if isinstance(each, Exception)
-                else _reply(with_resources(each, setups[index]), questions[index][1])
+                else _reply(finished[index](each), questions[index][1])
             )  # fmt: skip
     return [replies[index] for index in range(len(questions))]
 

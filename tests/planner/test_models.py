@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from laws.architecture import Family
 from planner.errors import DocumentError, ProblemError
 from planner.models import Model, find, models, parse_models, vocabulary_remark
+from planner.problem import Teacher
 
 ALL = {  # parameters with embeddings, as model cards and weight files state them
     "Llama-2-7B": 6_738_415_616,
@@ -131,14 +132,14 @@ def test_flops_grow_with_context_and_windows_save(context: int, model: Model) ->
 
 def test_a_model_becomes_a_teacher() -> None:
     """Its size with tokens, or with a measured loss; a mixture needs the loss."""
-    teacher = find("llama-3.1-8b").teacher()
+    teacher = Teacher(**find("llama-3.1-8b").as_teacher())
     assert (teacher.size, teacher.tokens) == (6_979_588_096.0, 15e12)
-    assert find("llama-3.1-8b").teacher(loss=1.9).tokens is None
+    assert Teacher(**find("llama-3.1-8b").as_teacher(loss=1.9)).tokens is None
     with pytest.raises(ProblemError, match="mixture of experts"):
-        find("qwen3-30b-a3b").teacher()
+        Teacher(**find("qwen3-30b-a3b").as_teacher())
     with pytest.raises(ProblemError, match="no published number"):
-        find("mistral-7b").teacher()
-    measured = find("qwen3-30b-a3b").teacher(loss=1.8)
+        Teacher(**find("mistral-7b").as_teacher())
+    measured = Teacher(**find("qwen3-30b-a3b").as_teacher(loss=1.8))
     assert measured.size == find("qwen3-30b-a3b").active_parameters
 
 

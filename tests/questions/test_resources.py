@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from coefficients import CoefficientError, load
 from laws.flops import transformer
+from planner import units
 from planner.accelerators import named
 from planner.cli import plan
 from planner.errors import PlannerError, ProblemError
@@ -88,8 +90,10 @@ def test_phases_sum_to_the_budget_that_was_spent(
     )  # fmt: skip
     part = found.resources
 
-    assert part.total.flops == pytest.approx(found.recipe.flops.total, rel=1e-14)
-    assert part.supervised.total.flops == pytest.approx(found.supervised.flops.total, rel=1e-14)
+    assert part.total.flops == pytest.approx(found.decisive.recipe.flops.total, rel=1e-14)
+    direct = found.decisive.supervised.flops.total
+    assert part.supervised.total.flops == pytest.approx(direct, rel=1e-14)
+    assert part.inside_domain == (found.decisive.recipe is not found.recipe)
     if part.calendar:  # to the microsecond of Python's calendar
         assert part.calendar[-1].last_day == pytest.approx(part.total.days, abs=1e-9, rel=1e-9)
 
@@ -258,7 +262,7 @@ def test_logits_are_stored_where_that_is_cheaper() -> None:
     assert twice.decision.charge_inference == 0.5
     assert dear.decision.method == "online"
     full, top, sampled = once.storage
-    tokens = ask("plan", **BASE).recipe.student.tokens
+    tokens = ask("plan", **BASE).decisive.recipe.student.tokens
     assert full.bytes == pytest.approx(4 * 32_168 * tokens)
     assert top.bytes > sampled.bytes
     speed = 989.4e12 * 0.4 / (3 * float(load("busbridge2025").flops.per_token(1e9)))
@@ -375,6 +379,31 @@ def test_a_problem_with_a_real_teacher_reads_back() -> None:
     counted = replace(problem.teachers[0], forward_flops=None)
     other = solve(replace(problem, teachers=(counted,))).recipe.flops
     assert own.teacher_inference != pytest.approx(other.teacher_inference, rel=1e-3)
+
+
+def test_data_that_repeats_is_spoken_of() -> None:
+    """Nothing where it does not repeat, a remark up to four epochs, an alarm above; by hand."""
+    found = ask("plan", **BASE)
+    pair = found.decisive
+    read = pair.recipe.student.tokens + pair.recipe.teacher.tokens
+    direct = pair.supervised.model.tokens
+
+    def warned(unique: float) -> dict[str, Any]:
+        answer = ask("plan", **BASE, unique_tokens=unique)
+        assert answer.recipe == found.recipe  # judged, not planned again
+        return {each.scope: each for each in answer.warnings if each.code == "repeated-data"}
+
+    assert warned(1.01 * max(read, direct)) == {}
+    some = warned(read / 2)
+    assert some["recipe"].value == pytest.approx(2)
+    assert not some["recipe"].alarm
+    many = warned(read / 10)
+    assert many["recipe"].alarm
+    assert many["baseline"].value == pytest.approx(10 * direct / read)
+    own, decay = pair.recipe.student.tokens / 10, 15.387756
+    worth = own * (1 + decay * (1 - math.exp(-9 / decay)))
+    assert f"worth {units.format_count(worth)} new ones" in many["recipe"].text
+    assert "does not count" in many["recipe"].text
 
 
 def test_errors_are_the_planners() -> None:

@@ -63,7 +63,6 @@ class EvaluateQuestion(Served, Bounded, Charges, Scenario, Sized, Question):
 
     def answer(self) -> Evaluation:
         """The judgement; raises DocumentError for a document that is no plan."""
-        from planner.models import at_context
         from planner.questions.evaluate.answer import evaluate, evaluate_plan
         from planner.questions.plan.answer import Plan
 
@@ -75,7 +74,7 @@ class EvaluateQuestion(Served, Bounded, Charges, Scenario, Sized, Question):
         given = self.teacher
         teacher = Teacher.parse(given) if isinstance(given, str) else Teacher.from_mapping(given)
         if self.context is not None:
-            teacher = at_context(teacher, self.context)
+            teacher = teacher.at_context(self.context)
         problem = self.problem(budget=1.0)
         return evaluate(problem, self.student_tokens, teacher, self.coefficient_set())
 

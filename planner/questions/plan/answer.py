@@ -27,6 +27,7 @@ from planner.optimum import (
 from planner.problem import Problem
 from planner.questions.base import Answer, Law
 from planner.questions.near_optimal.answer import NearOptimal, around
+from planner.repeated import repetition_warnings
 from planner.results import (
     Baseline,
     Certificate,
@@ -150,7 +151,20 @@ def with_resources(plan: Plan, setup: Setup | None) -> Plan:
     """The plan with what it takes on these devices; as it is without a setup."""
     if setup is None:
         return plan
-    return replace(plan, resources=needs(plan.recipe, plan.supervised, plan.law, setup))
+    pair = plan.decisive
+    found = needs(pair.recipe, pair.supervised, plan.law, setup)
+    if pair.recipe is not plan.recipe:
+        found = replace(found, inside_domain=True)
+    return replace(plan, resources=found)
+
+
+def with_unique_tokens(plan: Plan, unique: float | None) -> Plan:
+    """The plan with warnings of repeated data, where it reads more tokens than there are."""
+    if unique is None:
+        return plan
+    pair = plan.decisive
+    more = repetition_warnings(pair.recipe, pair.supervised, unique)
+    return replace(plan, warnings=(*plan.warnings, *more))
 
 
 def solve_each(

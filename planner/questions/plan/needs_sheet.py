@@ -74,6 +74,8 @@ def _hours(found: PlanResources) -> Grid:
     ]
     strong = tuple(i for i, (_, phase) in enumerate(both(found)) if phase.name == "total")
     title = f"Hours, energy, cost on {found.count:g} x {found.accelerator}"
+    if found.inside_domain:
+        title += ", of the plan inside the measured range"
     return Grid(title, ("Phase", *(head for head, _ in kept)), tuple(rows), strong)
 
 
@@ -86,12 +88,14 @@ def _calendar(found: PlanResources) -> Grid:
         )
         for each in found.calendar
     )
-    return Grid("Calendar, one phase after the other", ("Phase", "Begins", "Ends"), rows)
+    return Grid(
+        "Calendar, one phase after the other", ("Phase", "Begins", "Ends"), rows, detail=True
+    )
 
 
 def _memory(found: PlanResources) -> Grid:
     head = ("Training step", "GB per device", "Usable", "Fits", "Least devices", "with checkpoints")
-    return Grid("Memory", head, tuple(map(_memory_row, found.memory)))
+    return Grid("Memory", head, tuple(map(_memory_row, found.memory)), detail=True)
 
 
 def _memory_row(each: MemoryNeed) -> tuple[str, ...]:
@@ -108,7 +112,7 @@ def _memory_row(each: MemoryNeed) -> tuple[str, ...]:
 
 def _storage(found: PlanResources) -> Grid:
     head = ("Stored logits", "Bytes per token", "TB", "MB/s while training")
-    return Grid("", head, tuple(map(_storage_row, found.storage)))
+    return Grid("", head, tuple(map(_storage_row, found.storage)), detail=True)
 
 
 def _storage_row(each: LogitsNeed) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from planner.questions.base import (
     Sized,
     Teachers,
 )
-from planner.questions.fields import Flag, Share, option
+from planner.questions.fields import Count, Flag, Share, option
 from planner.questions.hardware import OnHardware
 
 if TYPE_CHECKING:
@@ -50,6 +50,13 @@ class PlanQuestion(
     )
     sensitivity: Flag = option("Also what each coefficient does to the plan.", default=False)
 
+    unique_tokens: Count | None = option(
+        "Tokens of text that there are: the plan is judged by how often it reads them, not planned "
+        "by it.",
+        default=None,
+        metavar="TOKENS",
+    )
+
     @property
     def quick(self) -> bool:
         """The wider views take longer."""
@@ -58,7 +65,7 @@ class PlanQuestion(
     def answer(self) -> Plan:
         """The plan; InfeasibleError where none fits the budget."""
         problem = self.problem()
-        from planner.questions.plan.answer import solve, with_resources
+        from planner.questions.plan.answer import solve
 
         found = solve(
             problem,
@@ -67,7 +74,13 @@ class PlanQuestion(
             sensitivity=self.sensitivity,
             near_optimal=self.near_optimal,
         )
-        return with_resources(found, self.setup)
+        return self.finished(found)
+
+    def finished(self, plan: Plan) -> Plan:
+        """The plan with what it takes on the devices, and what a limit on data does to it."""
+        from planner.questions.plan.answer import with_resources, with_unique_tokens
+
+        return with_unique_tokens(with_resources(plan, self.setup), self.unique_tokens)
 
 
 QUESTION = PlanQuestion
