@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any
 
-from planner.service import worker
+from planner.service import tasks, worker
 from planner.service.limits import Limits, Settings
 from planner.service.problems import refuse
 from planner.service.worker import Reply
@@ -68,7 +68,7 @@ class Solver:
             1, context, worker.begin, (niceness, str(level), limits, sending)
         )
         try:
-            pid = await asyncio.wrap_future(executor.submit(worker.warm))
+            pid = await asyncio.wrap_future(executor.submit(tasks.warm))
         except BaseException as error:
             executor.shutdown(wait=False, cancel_futures=True)
             receiving.close()
@@ -82,7 +82,7 @@ class Solver:
     async def ask(self, task: str, questions: list[tuple[bytes, Options]]) -> list[Reply]:
         """The answers in the order of the questions; SolverDiedError if the process ends."""
         try:
-            return await asyncio.wrap_future(self._executor.submit(worker.work, task, questions))
+            return await asyncio.wrap_future(self._executor.submit(tasks.work, task, questions))
         except BrokenProcessPool as error:
             raise SolverDiedError from error
 
@@ -364,7 +364,7 @@ class Solvers:
         limits = settings.limits
         self.lanes = {
             "quick": Lane("quick", settings.workers, limits.waiting, limits,
-                          gather=frozenset(worker.GATHERED)),
+                          gather=frozenset(tasks.BATCHES)),
             "wide": Lane("wide", settings.workers, limits.waiting, limits, niceness=2),
             "jobs": Lane("jobs", limits.jobs_running, limits.jobs_waiting, limits, niceness=5),
         }  # fmt: skip

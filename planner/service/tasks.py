@@ -1,18 +1,22 @@
 """What a solver process can be asked: a question's body in, its answer out; and a fit.
 
-Runs in the solver processes, never in the front.
+`work` runs in the solver processes, never in the front.
 """
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 from planner.questions import QUESTIONS
 from planner.questions.base import Answer
-from planner.service import fitting
+from planner.service import fitting, worker
 from planner.service.reading import read_question
-from planner.service.worker import Context, Reply, answer, refusal
+from planner.service.worker import Context, Reply, refusal
+
+log = logging.getLogger("planner.service.worker")
 
 Options = Mapping[str, Any]
 Task = Callable[[bytes, Options, Context], Reply]
@@ -85,3 +89,27 @@ TASKS: dict[str, Task] = {
     "check_fit": fitting.check,
 }
 BATCHES: dict[str, Batch] = {"plan": plans}
+
+
+def warm() -> int:
+    """Import everything and solve once, so that no client waits for it; the process id."""
+    work("plan", [(b'{"budget": 1e21, "student": 1e9}', {})] * 2)
+    return os.getpid()
+
+
+def work(task: str, questions: Sequence[tuple[bytes, Mapping[str, Any]]]) -> list[Reply]:
+    """The answers to questions of one task, in their order."""
+    if len(questions) > 1 and task in BATCHES:
+        try:
+            return BATCHES[task](questions, worker.context())
+        except Exception:
+            log.exception("a batch of task %s failed; its questions are asked one by one", task)
+    return [answer(task, body, options, worker.context()) for body, options in questions]
+
+
+def answer(task: str, body: bytes, options: Mapping[str, Any], context: Context) -> Reply:
+    """One task's reply; a mistake of the client becomes a problem, a fault of ours a 500."""
+    try:
+        return TASKS[task](body, options, context)
+    except Exception as error:
+        return refusal(error, task)

@@ -1,4 +1,4 @@
-"""What runs in a solver process: one task, or a batch of one kind, in and answers out."""
+"""A solver process: how it is set up, what a task may know there, and how it refuses."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ import os
 import resource
 import signal
 import threading
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
-from typing import Any
 
 from planner.errors import INPUT_ERRORS
 from planner.service import logs
@@ -20,9 +18,6 @@ from planner.service.problems import MEDIA_TYPE, Problem, RefusedError, of_error
 
 MOST_MEMORY = 4 * 2**30
 """Bytes of address space: a question that needs more fails alone, and the machine goes on."""
-
-GATHERED = ("plan",)
-"""Tasks that take a list of questions in one call (`tasks.BATCHES`)."""
 
 log = logging.getLogger("planner.service.worker")
 
@@ -63,39 +58,16 @@ def begin(niceness: int, level: str, limits: Limits, news: Connection) -> None:
     _context = Context(limits, news)
 
 
+def context() -> Context:
+    """What this process was set up with."""
+    return _context
+
+
 def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
     os._exit(0)
-
-
-def warm() -> int:
-    """Import everything and solve once, so that no client waits for it; the process id."""
-    work("plan", [(b'{"budget": 1e21, "student": 1e9}', {})] * 2)
-    return os.getpid()
-
-
-def work(task: str, questions: Sequence[tuple[bytes, Mapping[str, Any]]]) -> list[Reply]:
-    """The answers to questions of one task, in their order."""
-    from planner.service.tasks import BATCHES
-
-    if len(questions) > 1 and task in BATCHES:
-        try:
-            return BATCHES[task](questions, _context)
-        except Exception:
-            log.exception("a batch of task %s failed; its questions are asked one by one", task)
-    return [answer(task, body, options, _context) for body, options in questions]
-
-
-def answer(task: str, body: bytes, options: Mapping[str, Any], context: Context) -> Reply:
-    """One task's reply; a mistake of the client becomes a problem, a fault of ours a 500."""
-    from planner.service.tasks import TASKS
-
-    try:
-        return TASKS[task](body, options, context)
-    except Exception as error:
-        return refusal(error, task)
 
 
 def refusal(error: Exception, task: str) -> Reply:

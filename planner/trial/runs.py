@@ -184,7 +184,7 @@ def work(task: Task) -> Any:
     """Do one task: `kind` is "train" or "probe"."""
     if task["kind"] == "train":
         return _train(task)
-    from planner.trial.machine import probe
+    from planner.trial.probe import probe
 
     return probe(task)
 

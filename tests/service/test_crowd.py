@@ -154,7 +154,7 @@ def test_a_fault_of_ours_is_a_500_and_a_line_of_json(
     handler.setFormatter(logs.JsonLines())
     log.addHandler(handler)
     try:
-        [reply] = worker.work("explore", [(b"{}", {})])
+        [reply] = tasks.work("explore", [(b"{}", {})])
     finally:
         log.removeHandler(handler)
     line = json.loads(capsys.readouterr().err)
