@@ -79,6 +79,11 @@ class Sheet:
     alarming: bool = True
 
 
+def first_only(grids: Sequence[Grid]) -> tuple[Grid, ...]:
+    """The same tables, all but the first as details."""
+    return (*grids[:1], *(replace(each, detail=True) for each in grids[1:]))
+
+
 def selected(sheet: Sheet, details: bool) -> Sheet:
     """The sheet with its details among the remarks, or without them: the only rule of a brief."""
     if details:

@@ -54,7 +54,7 @@ def sheet(document: Document) -> Sheet:
         ),
         notes=(*full_size(document), *method(document), *document["caveats"]),
         data=document,
-        method={"pass": "distil", "fail": "supervised"}.get(document["outcome"], "either"),
+        method={"pass": "distil", "fail": "supervised"}.get(document["outcome"], "undecided"),
     )
 
 

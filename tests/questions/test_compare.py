@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from planner.errors import InfeasibleError, ProblemError
 from planner.optimum import solve_many
-from planner.problem import Problem, Teacher
+from planner.problem import BOUNDS, Bounds, Problem, Teacher
 from planner.questions.compare import answer as module
 from planner.questions.compare.answer import TIGHT, budget_grid, compare, compare_supervised, signs
 from planner.questions.compare.curves import Comparison
@@ -22,15 +22,23 @@ from tests.questions import brute
 
 ANY = 1e21  # the budget of a template is replaced
 
+OWN = Bounds(student_tokens=(1e6, 2.0001e13))
+"""A bound of the user's own: what it does to a comparison is what was asked for, and is found."""
+
 
 @pytest.fixture(scope="module")
 def usual() -> list[Comparison]:
     """Four students over the usual range."""
-    return compare(Problem(ANY), budget_grid(1e19, 1e26, None), [3e8, 1e9, 3e9, 1e10])
+    return compare(
+        Problem(ANY, coefficients="busbridge2025", bounds=OWN),
+        budget_grid(1e19, 1e26, None),
+        [3e8, 1e9, 3e9, 1e10],
+    )
 
 
 @pytest.mark.parametrize(
-    ("row", "scenario"), [(1, "teacher-inference"), (1, "best-case"), (2, "full"), (0, "full")]
+    ("row", "scenario"),
+    [(1, "teacher-inference"), (1, "best-case"), (2, "best-case"), (2, "teacher-inference")],
 )
 def test_crossovers_agree_with_brute_force(
     usual: list[Comparison], row: int, scenario: str
@@ -73,7 +81,9 @@ def test_crossovers_are_found_to_a_tenth_of_a_per_cent(usual: list[Comparison]) 
 def test_several_crossovers_are_found_even_on_a_coarse_grid(usual: list[Comparison]) -> None:
     """300M under teacher inference loses only between two budgets; two points a decade see it."""
     fine = usual[0].curve("teacher-inference").crossovers
-    [coarse_run] = compare(Problem(ANY), budget_grid(1e19, 1e26, 15), [3e8])
+    [coarse_run] = compare(
+        Problem(ANY, coefficients="busbridge2025", bounds=OWN), budget_grid(1e19, 1e26, 15), [3e8]
+    )
     coarse = coarse_run.curve("teacher-inference").crossovers
 
     assert [c.better_above for c in fine] == ["supervised", "distil"]
@@ -84,7 +94,7 @@ def test_two_crossings_within_one_step_of_the_grid_are_found(usual: list[Compari
     """All grid points are on one side, the stretch on the other hides between two of them."""
     known = usual[0].curve("teacher-inference").crossovers
     grid = np.array([1e21, 0.97 * known[0].budget, 1.03 * known[1].budget, 1e24])
-    [found] = compare(Problem(ANY), grid, [3e8])
+    [found] = compare(Problem(ANY, coefficients="busbridge2025", bounds=OWN), grid, [3e8])
     curve = found.curve("teacher-inference")
 
     assert curve.sign.tolist() == [-1, -1, -1, -1]
@@ -116,7 +126,9 @@ def test_differences_within_the_gap_have_no_sign() -> None:
 )
 def test_touching_zero_is_no_crossover(levels: list[int], crossings: int) -> None:
     """A curve that rests on zero and does not come out on the other side never crosses."""
-    [found] = compare(Problem(ANY), np.geomspace(1e22, 1e24, 4), [1e9])
+    [found] = compare(
+        Problem(ANY, coefficients="busbridge2025", bounds=OWN), np.geomspace(1e22, 1e24, 4), [1e9]
+    )
     values = np.array(levels, dtype=float)
     curves = tuple(
         replace(curve, difference=values, sign=values.astype(int)) for curve in found.curves
@@ -139,7 +151,9 @@ def test_the_largest_gain_is_the_largest(usual: list[Comparison]) -> None:
 
 def test_several_students_are_each_as_alone(usual: list[Comparison]) -> None:
     """One batch gives what four calls give."""
-    [alone] = compare(Problem(ANY), usual[2].budgets, [3e9])
+    [alone] = compare(
+        Problem(ANY, coefficients="busbridge2025", bounds=OWN), usual[2].budgets, [3e9]
+    )
 
     for one, other in zip(alone.curves, usual[2].curves, strict=True):
         assert one.difference == pytest.approx(other.difference, abs=2e-6)
@@ -208,12 +222,36 @@ def test_existing_teachers_leave_the_scenarios_that_mean_something() -> None:
 def test_an_empty_grid_is_refused() -> None:
     """No budgets, no answer."""
     with pytest.raises(ProblemError, match="empty"):
-        compare(Problem(ANY), [], [1e9])
+        compare(Problem(ANY, coefficients="busbridge2025", bounds=OWN), [], [1e9])
 
 
 def test_budgets_too_small_for_anything_say_what_would_do() -> None:
     """The error carries the smallest feasible budget."""
     with pytest.raises(InfeasibleError) as caught:
-        compare(Problem(ANY), [1e10, 1e11], [1e9])
+        compare(Problem(ANY, coefficients="busbridge2025", bounds=OWN), [1e10, 1e11], [1e9])
     assert caught.value.minimum_budget is not None
     assert caught.value.minimum_budget > 1e11
+
+
+def test_a_cap_is_no_finding() -> None:
+    """The paper's claims 1 and 2 agree under the default bounds: no crossover comes from a cap.
+
+    Where the default bound on tokens holds the supervised model nothing is compared; below it the
+    signs are those under the paper's bounds, under which paying for the teacher never pays.
+    """
+    asked = Problem(1e22, coefficients="busbridge2025")
+    budgets, sizes = np.geomspace(1e22, 1e26, 9), (300e6, 1e9, 3e9, 10e9)
+    usual = compare(asked, budgets, sizes)
+    wide = compare(replace(asked, bounds=BOUNDS["paper"]), budgets, sizes)
+    for capped, free in zip(usual, wide, strict=True):
+        for ours, theirs in zip(capped.curves, free.curves, strict=True):
+            assert not np.any(theirs.held)
+            assert ours.held_from is not None
+            assert ours.found.size < ours.sign.size
+            assert np.array_equal(ours.sign[~ours.held], theirs.sign[~ours.held])
+            assert len(ours.crossovers) <= len(theirs.crossovers)
+            assert all(each.budget < ours.held_from for each in ours.crossovers)
+        assert np.all(capped.curve("full").found > 0)
+    smallest = wide[0].curve("best-case").crossovers
+    assert [each.better_above for each in smallest] == ["supervised"]
+    assert 5e22 < smallest[0].budget < 2e23

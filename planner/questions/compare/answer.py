@@ -30,6 +30,7 @@ from planner.questions.compare.spread import with_spread
 from planner.results import Coefficients
 from planner.scenarios import scenario_of
 from planner.second_opinion import other_losses
+from planner.verdict import default_caps
 
 PER_DECADE = 8
 """Budgets per decade of a range unless the user says how many."""
@@ -130,7 +131,7 @@ def compare(
         for column, pair in enumerate(charges):
             first = (row * shape[1] + column) * shape[2]
             part = slice(first, first + shape[2])
-            curves.append(_curve(pair, _slice(plans, part), budgets, chosen))
+            curves.append(_curve(pair, _slice(plans, part), template, budgets, chosen))
         supervised = plans.supervised_cross_entropy[row * shape[1] * shape[2] :][: shape[2]]
         found.append(Comparison(template, budgets, supervised, tuple(curves)))
     for each in found:
@@ -149,6 +150,7 @@ def signs(difference: Array, gap: Array) -> NDArray[np.int_]:
 def _curve(
     pair: tuple[float, float],
     plans: Many,
+    problem: Problem,
     budgets: Array,
     coefficients: CoefficientSet,
 ) -> Curve:
@@ -161,8 +163,17 @@ def _curve(
         difference=difference,
         sign=signs(difference, gap),
         inside=plans.inside(coefficients),
+        held=_held(plans.supervised_tokens, problem),
         budgets=budgets,
     )
+
+
+def _held(supervised_tokens: Array, problem: Problem) -> NDArray[np.bool_]:
+    """Where a default bound on tokens, and not the budget, limits the supervised model."""
+    if not default_caps(["max-student-tokens"], problem):
+        return np.zeros(supervised_tokens.shape, dtype=bool)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(supervised_tokens >= problem.bounds.student_tokens[1] * (1 - 1e-9))
 
 
 def _difference(plans: Many) -> tuple[Array, Array]:
@@ -215,7 +226,8 @@ def _with_crossovers(found: list[Comparison], coefficients: CoefficientSet) -> l
     extra = _near_touches(found, coefficients)
     for row, comparison in enumerate(found):
         for column, curve in enumerate(comparison.curves):
-            x, d, sign = np.log(comparison.budgets), curve.difference, curve.sign
+            x, d = np.log(comparison.budgets), curve.difference
+            sign = np.where(curve.held, 0, curve.sign)
             if (row, column) in extra:
                 more_x, more_d, more_sign = extra[row, column]
                 order = np.argsort(np.concatenate([x, more_x]), kind="stable")
@@ -252,7 +264,7 @@ def _near_touches(
     for row, comparison in enumerate(found):
         x = np.log(comparison.budgets)
         for column, curve in enumerate(comparison.curves):
-            d, sign = curve.difference, curve.sign
+            d, sign = curve.difference, np.where(curve.held, 0, curve.sign)
             for k in range(1, x.size - 1):
                 same = sign[k - 1] == sign[k] == sign[k + 1] != 0
                 turns = same and abs(d[k]) < min(abs(d[k - 1]), abs(d[k + 1]))

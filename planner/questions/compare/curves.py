@@ -67,8 +67,9 @@ class Curve(Record):
 
     difference: distilled minus supervised cross-entropy; sign: -1 where distillation is proven
     better, +1 where supervised training is, 0 where neither is. inside: plans within the measured
-    range. ratios: what supervised training needs for the same losses. second_opinion: the other
-    set's cross-entropies of the same plans.
+    range. held: a default cap on tokens holds the supervised model, so that the methods no longer
+    spend the same budget; nothing is found there. ratios: what supervised training needs for the
+    same losses. second_opinion: the other set's cross-entropies of the same plans.
     """
 
     scenario: str
@@ -78,6 +79,7 @@ class Curve(Record):
     difference: Annotated[Array, Values()]
     sign: Annotated[NDArray[np.int_], Values()]
     inside: Annotated[NDArray[np.bool_], Values(of="boolean")]
+    held: Annotated[NDArray[np.bool_], Values(of="boolean")]
     budgets: Annotated[Array, Values()]
     crossovers: tuple[Crossover, ...] = ()
     ratios: Ratios | None = None
@@ -89,15 +91,25 @@ class Curve(Record):
         """(charge_inference, charge_pretraining)."""
         return (self.charge_inference, self.charge_pretraining)
 
+    @property
+    def found(self) -> NDArray[np.int_]:
+        """The signs of the plans that compare the methods: those that exist and no cap holds."""
+        return self.sign[np.isfinite(self.difference) & ~self.held]
+
+    @derived
+    def held_from(self) -> float | None:
+        """The least budget that a cap holds, FLOPs; None where none does."""
+        return float(self.budgets[np.argmax(self.held)]) if np.any(self.held) else None
+
     @derived
     def largest_gain(self) -> Gain | None:
         """Where distillation beats supervised training most; None where it never does."""
-        return self._gain(np.ones(self.sign.shape, dtype=bool))
+        return self._gain(~self.held)
 
     @derived
     def largest_gain_in_domain(self) -> Gain | None:
         """The same among plans within the measured range."""
-        return self._gain(self.inside)
+        return self._gain(self.inside & ~self.held)
 
     def _gain(self, among: NDArray[np.bool_]) -> Gain | None:
         usable = (self.sign < 0) & among

@@ -89,6 +89,8 @@ def _small_gain(curve: Curve) -> bool:
 
 def _small(found: Sequence[Comparison], coefficients: Coefficients, several: bool = False) -> str:
     grey = "grey: within the law's own error; " if several else ""
+    if any(each.curves[0].held_from is not None for each in found):
+        grey += "hatched: a cap on tokens holds the supervised model; "
     return (
         f"Student's best cross-entropy minus the supervised one at the same budget; {grey}thick "
         f"where the law was measured. Law: {coefficients.name}"
@@ -121,14 +123,21 @@ def _panel(axes: Any, each: Comparison, found: Sequence[Comparison], legend: boo
     labels = [style.Label(float(budgets[-1]), 0.0, "training directly", style.SUPERVISED)]
     for curve in each.curves:
         colour = style.colour(curve.scenario)
-        axes.plot(budgets, curve.difference, color=colour, lw=2.0, zorder=3)
-        measured = np.where(curve.inside, curve.difference, np.nan)
+        free = np.where(curve.held, np.nan, curve.difference)
+        axes.plot(budgets, free, color=colour, lw=2.0, zorder=3)
+        measured = np.where(curve.inside, free, np.nan)
         axes.plot(budgets, measured, color=colour, lw=6.5, alpha=0.9, zorder=4)
         for crossing in curve.crossovers:
             axes.plot([crossing.budget], [0], "o", ms=8, mfc="white", mec=colour, mew=2.2, zorder=6)
-        end = curve.difference[np.isfinite(curve.difference)]
+        end = free[np.isfinite(free)]
         if end.size:
             labels.append(style.Label(float(budgets[-1]), float(end[-1]), curve.scenario, colour))
+    held = each.curves[0].held_from
+    if held is not None:
+        axes.axvspan(
+            held, float(budgets[-1]), facecolor="none", edgecolor="#d8d8d8", hatch="//", lw=0,
+            zorder=1,
+        )  # fmt: skip
     _say_sides(axes)
     _name_crossings(axes, each)
     if legend:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,8 +27,10 @@ def sheet(answer: Comparisons) -> Sheet:
     grids: list[Grid] = []
     for each in found:
         if each.budgets.size > 1:
-            grids.append(_overview(each))
-        grids.append(_at_budgets(each) if each.budgets.size > 1 else _at_one(each))
+            grids.append(replace(_overview(each), detail=len(found) > 1))
+        grids.append(
+            replace(_at_budgets(each), detail=True) if each.budgets.size > 1 else _at_one(each)
+        )
     return Sheet(
         kind="compare-supervised",
         title=title(found),
@@ -35,7 +38,7 @@ def sheet(answer: Comparisons) -> Sheet:
         method=_method(found),
         grids=tuple(grids),
         warnings=_warnings(found),
-        notes=_notes(answer),
+        details=_notes(answer),
         rows=tuple(row for each in found for row in _rows(each)),
     )
 
@@ -62,13 +65,27 @@ def verdict(each: Comparison) -> str:
     for curve in each.curves:
         phrases.setdefault(where_it_pays(curve, each), []).append(curve.scenario)
     parts = [f"{phrase} ({', '.join(names)})" for phrase, names in phrases.items()]
-    return f"{_capital(student(each))}: distilling {'; '.join(parts)}."
+    return f"{_capital(student(each))}: distilling {'; '.join(parts)}{cap(each)}."
+
+
+def cap(each: Comparison) -> str:
+    """From which budget on a default cap holds the supervised model, or nothing."""
+    held = each.curves[0].held_from
+    if held is None:
+        return ""
+    tokens = units.format_count(each.problem.bounds.student_tokens[1])
+    return (
+        f"; from {units.format_flops(held, 3)} FLOPs on --max-student-tokens {tokens} holds the "
+        "supervised model and nothing is compared"
+    )
 
 
 def where_it_pays(curve: Curve, each: Comparison) -> str:
     """In words: "wins below 2.2e22", "never wins", "wins outside 4.9e21 to 7.3e22"."""
-    known = curve.sign[np.isfinite(curve.difference)]
+    known = curve.found
     if known.size == 0:
+        if np.any(curve.held):
+            return "is held by a cap at every budget here"
         return "has no plan at these budgets"
     if each.budgets.size == 1:
         if known[0] == 0:
@@ -89,7 +106,10 @@ def where_it_pays(curve: Curve, each: Comparison) -> str:
         if not np.any(known):
             return "is nowhere different"
         stops = "" if np.all(known) or known[-1] != 0 else ", then both are equal"
-        return ("wins at every budget" if first_wins else "never wins") + stops
+        wins = (
+            "wins at every budget below the cap" if np.any(curve.held) else "wins at every budget"
+        )
+        return (wins if first_wins else "never wins") + stops
     if len(crossings) == 1:
         return f"wins below {crossings[0]}" if first_wins else f"wins above {crossings[0]}"
     if len(crossings) == 2:
@@ -128,7 +148,7 @@ def _overview(each: Comparison) -> Grid:
 def spark(curve: Curve, each: Comparison) -> str:
     """The gain by distilling over the budgets; dots where there is none."""
     take = np.unique(np.linspace(0, each.budgets.size - 1, SPARK).round().astype(int))
-    return sparkline([-float(curve.difference[k]) for k in take])
+    return sparkline([np.nan if curve.held[k] else -float(curve.difference[k]) for k in take])
 
 
 def _gain(gain: Any) -> str:
@@ -181,6 +201,8 @@ def _at_budgets(each: Comparison) -> Grid:
 def _cell(curve: Curve, k: int) -> str:
     if not np.isfinite(curve.difference[k]):
         return words.NOTHING
+    if curve.held[k]:
+        return "held by the cap"
     mark = "" if curve.inside[k] else "*"
     compute = times(float(_ratios(curve).compute[k]))
     return f"{words.signed(float(curve.difference[k]))}{mark} {compute}"
@@ -253,26 +275,23 @@ def _loss(value: float) -> str:
 
 def _method(found: Sequence[Comparison]) -> str:
     first = {int(s) for each in found for curve in each.curves for s in curve.sign}
-    return {frozenset({-1}): "distil", frozenset({1}): "supervised"}.get(frozenset(first), "either")
+    return {frozenset({-1}): "distil", frozenset({1}): "supervised"}.get(
+        frozenset(first), "undecided"
+    )
 
 
 def _warnings(found: Sequence[Comparison]) -> tuple[str, ...]:
     feasible = sum(int(np.sum(np.isfinite(c.difference))) for each in found for c in each.curves)
     outside = feasible - sum(int(np.sum(c.inside)) for each in found for c in each.curves)
-    lines = []
-    if outside:
-        lines.append(
-            f"{outside} of {feasible} plans leave the range where the law was measured (marked *); "
-            "--stay-in-domain compares only plans inside it."
-        )
+    if not outside:
+        return ()
     crossings = [c for each in found for curve in each.curves for c in curve.crossovers]
     beyond = sum(not c.in_domain for c in crossings)
-    if beyond:
-        lines.append(
-            f"{beyond} of {len(crossings)} crossovers rest on plans outside that range: they are "
-            "what the law says, not what was seen."
-        )
-    return tuple(lines)
+    rest = f", and so do {beyond} of {len(crossings)} crossovers" if beyond else ""
+    return (
+        f"{outside} of {feasible} plans leave the measured range (marked *){rest}; "
+        "--stay-in-domain compares inside it.",
+    )
 
 
 def _notes(answer: Comparisons) -> tuple[str, ...]:

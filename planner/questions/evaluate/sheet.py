@@ -7,7 +7,7 @@ from typing import Any
 from planner import units
 from planner.questions.evaluate.answer import Evaluation, Move
 from planner.reports import trust, words
-from planner.reports.sheet import Grid, Sheet
+from planner.reports.sheet import Grid, Sheet, first_only
 from planner.results import Recipe, Warning
 from planner.verdict import LAW_ERROR
 
@@ -23,10 +23,10 @@ def sheet(found: Evaluation) -> Sheet:
         kind="evaluate",
         title=title(found),
         verdict=verdict(found),
-        method="distil" if found.excess < LAW_ERROR * _loss(found.recipe) else "either",
-        grids=tuple(grids),
+        method="distil" if found.excess < LAW_ERROR * _loss(found.recipe) else "undecided",
+        grids=first_only(grids),
         warnings=_warnings(found),
-        notes=_notes(found),
+        details=_notes(found),
         rows=_rows(found),
     )
 

@@ -10,7 +10,7 @@ from planner import units
 from planner.questions.explain.answer import MORE, Explanation, LossCurve
 from planner.questions.plan.sheet import title
 from planner.reports import words
-from planner.reports.sheet import Grid, Sheet, sparkline
+from planner.reports.sheet import Grid, Sheet, first_only, sparkline
 
 
 def sheet(found: Explanation) -> Sheet:
@@ -20,10 +20,10 @@ def sheet(found: Explanation) -> Sheet:
         kind="explain",
         title=f"Why: {title(plan)}",
         verdict=verdict(found),
-        method="either",
-        grids=(_parts(found), _limits(found), _marginals(found), _curves(found)),
+        method="undecided",
+        grids=first_only((_parts(found), _limits(found), _marginals(found), _curves(found))),
         warnings=plan.warnings,
-        notes=_notes(found),
+        details=_notes(found),
         rows=_rows(found),
     )
 

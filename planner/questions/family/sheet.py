@@ -9,7 +9,7 @@ from typing import Any
 from planner import units
 from planner.questions.family.answer import FamilyPlan, Student
 from planner.questions.family.growth import Growth
-from planner.reports.sheet import Grid, Sheet
+from planner.reports.sheet import Grid, Sheet, first_only
 from planner.reports.words import NOTHING, TERM_WORDS, count, ratio, signed
 
 
@@ -23,9 +23,9 @@ def sheet(plan: FamilyPlan) -> Sheet:
         kind="family",
         title=title(plan),
         verdict=verdict(plan),
-        grids=tuple(grids),
+        grids=first_only(grids),
         warnings=plan.warnings,
-        notes=_notes(plan, growth),
+        details=_notes(plan, growth),
         rows=tuple(_row(student) for student in plan.students),
         method="distil" if plan.worth_it else "supervised",
     )

@@ -9,7 +9,7 @@ import numpy as np
 from planner import units
 from planner.questions.near_optimal.answer import NearOptimal, Shape, Span
 from planner.reports import words
-from planner.reports.sheet import Grid, Sheet, sparkline
+from planner.reports.sheet import Grid, Sheet, first_only, sparkline
 
 NAMES = {
     "student_tokens": "student tokens",
@@ -27,8 +27,8 @@ def sheet(found: NearOptimal) -> Sheet:
         title=title(found),
         verdict=verdict(found),
         method="distil",
-        grids=grids(found),
-        notes=_notes(found),
+        grids=first_only(grids(found)),
+        details=_notes(found),
         rows=tuple(_row(span) for span in found.spans),
     )
 

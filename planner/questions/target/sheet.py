@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from planner import units
@@ -12,21 +13,57 @@ from planner.results import Warning
 
 
 def sheet(found: Target) -> Sheet:
-    """Cheapest first; ways that cannot reach the loss come last with their floor."""
-    ways = sorted(found.ways, key=lambda each: each.budget)
+    """Measured ways first, cheapest first; those that cannot reach the loss come last."""
+    ways = sorted(found.ways, key=_order(found))
     best = found.best.budget
     rows = tuple(_row(way, best) for way in ways)
     head = ("Way", "Budget", "vs cheapest", "Student", "Teacher", "Loss")
     return Sheet(
         kind="target",
         title=title(found),
+        headline=headline(found),
         verdict=verdict(found),
-        method="supervised" if found.best.method == "supervised" else "distil",
+        method=method(found),
         grids=(Grid("Smallest budget, FLOPs", head, rows),),
         warnings=_warnings(found),
-        notes=_notes(found),
+        details=_notes(found),
         rows=tuple(_flat(way, found) for way in ways),
     )
+
+
+def _order(found: Target) -> Callable[[Reached], tuple[bool, bool, float]]:
+    """Ways that reach the loss inside the measured range, then outside it, then those that fail."""
+    return lambda way: (not way.reachable, _extrapolates(way, found), way.budget)
+
+
+def _extrapolates(way: Reached, found: Target) -> bool:
+    beyond = any(each.code == "baseline-outside-domain" for each in found.warnings)
+    return beyond if way.method == "supervised" else way.outside_domain
+
+
+def _first(found: Target) -> Reached:
+    return min(found.ways, key=_order(found))
+
+
+def method(found: Target) -> str:
+    """The method of the cheapest way; undecided where it extrapolates or the fits disagree."""
+    first = _first(found)
+    if _extrapolates(first, found) or (first.second_opinion and first.second_opinion.matters):
+        return "undecided"
+    return "supervised" if first.method == "supervised" else "distil"
+
+
+def headline(found: Target) -> str:
+    """The cheapest measured way, or that none was measured."""
+    first = _first(found)
+    cost = f"{first.method} at {units.format_flops(first.budget)} FLOPs"
+    if _extrapolates(first, found):
+        return f"Not measured here: extrapolated, {cost}"
+    if first.second_opinion and first.second_opinion.matters:
+        return f"The two fits disagree on {cost}"
+    if first is not found.best:
+        return f"Inside the measured range: {cost}"
+    return f"Cheapest: {cost}"
 
 
 def title(found: Target) -> str:
@@ -42,12 +79,13 @@ def title(found: Target) -> str:
 
 
 def verdict(found: Target) -> str:
-    """The cheapest way, and what training directly and training a teacher would cost beside it."""
-    best = found.best
-    text = f"Cheapest: {best.method} at {units.format_flops(best.budget)} FLOPs"
+    """The cheapest measured way, and what the others would cost beside it."""
+    best = _first(found)
+    text = f"{_capital(best.method)} takes {units.format_flops(best.budget)} FLOPs"
     others = [
         f"{way.method} needs {_times(way.budget / best.budget)}"
-        for way in sorted(found.ways, key=lambda each: each.budget)
+        + " by extrapolation" * _extrapolates(way, found)
+        for way in sorted(found.ways, key=_order(found))
         if way is not best and way.reachable
     ]
     never = [way.method for way in found.ways if not way.reachable]
@@ -58,8 +96,12 @@ def verdict(found: Target) -> str:
     return text + "."
 
 
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
 def _times(ratio: float) -> str:
-    return "the same" if ratio < 1.0005 else f"{units.format_ratio(ratio)}×"
+    return "the same" if abs(ratio - 1) < 5e-4 else f"{units.format_ratio(ratio)}×"
 
 
 def _row(way: Reached, best: float) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from planner import units
 from planner.questions.teachers.answer import Candidate, Ranking
 from planner.reports.sheet import Grid, Sheet
 from planner.reports.words import NOTHING, count, signed
-from planner.verdict import LAW_ERROR
+from planner.verdict import HEADLINES, LAW_ERROR
 
 
 def sheet(ranking: Ranking) -> Sheet:
@@ -20,13 +20,35 @@ def sheet(ranking: Ranking) -> Sheet:
     return Sheet(
         kind="teachers",
         title=title(ranking),
+        headline=headline(ranking),
         verdict=verdict(ranking),
         grids=(Grid("Teachers by the student's loss", head, rows, strong=(0,), left=(8,)),),
         warnings=_warnings(ranking),
-        notes=_notes(ranking),
+        details=_notes(ranking),
         rows=tuple(_row(each, ranking) for each in ranking.candidates),
-        method="distil" if _gain(ranking) > 0 else "supervised",
+        method=method(ranking),
     )
+
+
+def method(ranking: Ranking) -> str:
+    """Distil, train without a teacher, or undecided within the law's error and outside its data."""
+    if _close(ranking) or ranking.best.outside:
+        return "undecided"
+    return "distil" if _gain(ranking) > 0 else "supervised"
+
+
+def headline(ranking: Ranking) -> str:
+    """The choice with its qualification."""
+    best = ranking.best
+    if best.outside:
+        return f"Not measured here: a student of {best.entry.name} extrapolates"
+    if _close(ranking):
+        return f"Too close to call between {best.entry.name} and no teacher"
+    return f"Distil from {best.entry.name}" if _gain(ranking) > 0 else HEADLINES["supervised"]
+
+
+def _close(ranking: Ranking) -> bool:
+    return abs(_gain(ranking)) < LAW_ERROR * ranking.supervised.cross_entropy
 
 
 def title(ranking: Ranking) -> str:
@@ -62,7 +84,7 @@ def verdict(ranking: Ranking) -> str:
             f"Train directly: even the best of these teachers, {best.entry.name}, makes a student "
             f"{-gain:.4f} nats worse than training directly ({best.student_loss:.4f})."
         )
-    if abs(gain) < LAW_ERROR * ranking.supervised.cross_entropy:
+    if _close(ranking):
         text += f" The difference is within the law's own error of about {LAW_ERROR:.0%}."
     if strongest is best:
         return text
