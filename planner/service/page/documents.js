@@ -12,7 +12,8 @@ const WORDS = {
 
 // Everything that is shown of one plan.
 export function readPlan({ plan, display }) {
-  const { recipe, supervised, verdict, problem } = plan;
+  const { recipe, verdict, problem } = plan;
+  const supervised = plan.supervised.model;
   const student = { ...recipe.student, measured: !display.outside.recipe };
   const alone = { ...supervised, measured: !display.outside.supervised };
   const recommended = verdict.method === "supervised" ? "supervised" : "distil";
