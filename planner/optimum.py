@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Annotated
 
 import numpy as np
@@ -114,8 +115,31 @@ def _firsts(counts: Sequence[int]) -> Index:
     return np.asarray(np.cumsum(each) - each, dtype=np.intp)
 
 
+@dataclass(frozen=True)
+class _Same:
+    """A coefficient set as the key of a cache: equal to itself only, as sets have no hash."""
+
+    coefficients: CoefficientSet
+
+    def __hash__(self) -> int:
+        return id(self.coefficients)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.coefficients is other.coefficients
+
+
 def smallest_inside(problem: Problem, smallest: float, coefficients: CoefficientSet) -> float:
     """The smallest budget of a plan inside the domain; inf where no budget gives one.
+
+    It does not depend on the problem's own budget: the last answers are kept, as plans for many
+    budgets of one student state it again and again.
+    """
+    return _smallest_inside(replace(problem, budget=1.0), smallest, _Same(coefficients))
+
+
+@lru_cache(maxsize=256)
+def _smallest_inside(problem: Problem, smallest: float, law: _Same) -> float:
+    """The search itself.
 
     `smallest` pays for the least sizes and tokens, but the domain also ties the teacher's loss to
     the student's own: whether a plan exists is asked of the solver, for many budgets at once.
@@ -125,7 +149,7 @@ def smallest_inside(problem: Problem, smallest: float, coefficients: Coefficient
     while True:
         budgets = np.exp(low + (high - low) * steps)
         asked = [replace(problem, budget=float(b), tolerance=LOOSE) for b in budgets]
-        batch, counts = to_batches(asked, coefficients)
+        batch, counts = to_batches(asked, law.coefficients)
         loss = minimise(batch, LOOSE, polish=False).loss
         fits = np.isfinite(np.minimum.reduceat(loss, _firsts(counts)))
         if not np.any(fits):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from planner import Problem, solve, units
+from planner.questions.plan import sheet
 from planner.questions.plan.answer import Plan
 from planner.reports import words
 from tests.service.conftest import ROOT, Open, Server
@@ -37,7 +39,7 @@ def test_typing_a_budget_shows_the_command_lines_numbers(open_page: Open) -> Non
     page.fill("#budget", "30 PFLOP-days")
     page.fill("#student", "3B")
     plan = solve(Problem.from_mapping({"budget": "30 PFLOP-days", "student": "3B"}))
-    _settled(page, words.title(plan))
+    _settled(page, sheet.title(plan))
 
     models = (plan.recipe.student, plan.recipe.teacher, plan.supervised.model)
     first, second, third = (2, 0, 1) if plan.verdict.method == "supervised" else (0, 1, 2)
@@ -53,7 +55,8 @@ def test_typing_a_budget_shows_the_command_lines_numbers(open_page: Open) -> Non
     assert page.inner_text("#verdict-text") == plan.verdict.text
     assert page.inner_text("#certificate") == words.certificate(plan.certificate)
     assert [row[3] for row in _cells(page, "#scenario-table")] == [
-        line.cross_entropy for line in words.scenario_lines(plan)
+        units.format_loss(each.cross_entropy) if each.cross_entropy is not None else words.NOTHING
+        for each in plan.scenarios
     ]
     legend = page.locator("#loss-chart .legend")  # the curves come after the recipe
     legend.get_by_text(units.format_loss(plan.cross_entropy)).first.wait_for()
@@ -136,7 +139,7 @@ def test_warnings_are_on_the_page(open_page: Open) -> None:
     texts = page.locator("#warnings li").all_inner_texts()
     assert [text.lower() for text in texts] == [each.text.lower() for each in plan.warnings]
     assert plan.in_domain is not None
-    assert page.inner_text("#in-domain") == words.in_domain(plan.in_domain, plan)
+    assert page.inner_text("#in-domain") == sheet.in_domain(plan.in_domain, plan)
     assert page.locator("#badges").get_by_text("outside the measured range").is_visible()
 
 
@@ -404,3 +407,80 @@ def test_chart_tables_have_units(open_page: Open) -> None:
 
     assert heads[:2] == ["budget, FLOPs", "supervised, nats/token"]
     assert table.locator("tbody th").first.inner_text() == "1e18"
+
+
+@pytest.fixture(scope="session")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of axe-core, from the npm registry."""
+    folder = tmp_path_factory.mktemp("axe")
+    npm = shutil.which("npm")
+    if npm is None:
+        pytest.skip("npm fetches axe-core; it is not on this machine")
+    command = [npm, "install", "--silent", "--no-audit", "--no-fund", "axe-core@4.10.3"]
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, timeout=120, check=False)
+    except subprocess.TimeoutExpired:
+        pytest.skip("the npm registry does not answer")
+    if done.returncode != 0:
+        pytest.skip("the npm registry does not give axe-core")
+    return folder / "node_modules/axe-core/axe.min.js"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1440, 320])
+def test_axe_finds_no_fault(open_page: Open, axe: Path, scheme: str, width: int) -> None:
+    """The rules of WCAG 2.1 A and AA hold on the answered page with a further answer."""
+    page = open_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page.wait_for_selector("#map-chart .scale")
+    page.locator("#further button").click()
+    page.locator("#further-answer table").first.wait_for()
+    page.evaluate(axe.read_text(encoding="utf-8"))
+    faults = page.evaluate(
+        """async () => (await axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a",
+            "wcag21aa"] })).violations.map((each) =>
+            [each.id, ...each.nodes.map((node) => node.target.join(" "))])"""
+    )
+    assert faults == []
+
+
+@pytest.mark.parametrize(
+    ("question", "says"),
+    [
+        ("near-optimal", "0.5%"),
+        ("explain", "capacity gap"),
+        ("target", "2.3"),
+        ("teachers", "student"),
+        ("family", "300M"),
+    ],
+)
+def test_further_questions_are_answered_below(open_page: Open, question: str, says: str) -> None:
+    """Each is asked about the problem above, with its own default where it needs a value."""
+    page = open_page("#budget=1e22&student=1B&scenario=full&stay_in_domain=true")
+    page.locator("#further select").first.select_option(question)
+    page.locator("#further button").click()
+    answer = page.locator("#further-answer")
+    answer.locator("table").first.wait_for()
+
+    assert says.lower() in answer.inner_text().lower()
+    assert page.locator("html").evaluate("e => e.scrollWidth <= e.clientWidth")
+
+
+def test_a_further_question_that_has_no_answer_says_why(open_page: Open) -> None:
+    """The server's sentence stands where the answer would; the plan above stays."""
+    page = open_page()
+    page.locator("#further select").first.select_option("target")
+    page.fill("#further [name=loss]", "1.0")
+    page.locator("#further button").click()
+    page.locator("#further-answer .fault").wait_for()
+    assert page.is_hidden("#problem")
+
+
+def test_nothing_moves_by_itself_where_that_is_unwanted(open_page: Open) -> None:
+    """Under prefers-reduced-motion a jump to the warnings is at once."""
+    page = open_page("#budget=3e22&student=3B&scenario=teacher-inference", reduced_motion="reduce")
+    page.wait_for_selector("#map-chart .scale")
+    page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
+    page.evaluate("document.querySelector('#badges .more').click()")
+    first = page.evaluate("window.scrollY")
+    page.wait_for_timeout(300)
+    assert page.evaluate("window.scrollY") == first
