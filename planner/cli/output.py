@@ -13,7 +13,7 @@ from planner.reports import FORMATS, PLAIN_SCREEN, Screen
 from planner.reports.sheet import texts
 
 if TYPE_CHECKING:
-    from planner.questions.base import Answer
+    from planner.reports.report import Report
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class Output:
         formats: Collection[str],
         default: str,
         format_name: str | None,
-        path: str | None,
         quiet: bool,
+        path: str | None = None,
     ) -> Output:
         """The format asked for, else the one of FILE's suffix, else the default; "-" is stdout.
 
@@ -58,8 +58,8 @@ class Output:
         """Room for a table: the terminal's, or plain text of 100 columns in a file."""
         return console.screen() if self.path is None else PLAIN_SCREEN
 
-    def answer(self, answer: Answer) -> None:
-        """Write an answer in the chosen format, its warnings on stderr if the format hides them."""
+    def answer(self, answer: Report) -> None:
+        """Write a result in the chosen format, its warnings on stderr if the format hides them."""
         sheet = answer.sheet()
         self.write(answer.render(self.format, self.screen))
         if not FORMATS[self.format].shows_warnings or self.path is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,11 +39,20 @@ class Errors:
     bias: float
 
     @classmethod
-    def of(cls, residuals: Array) -> Errors:
-        """From log L_pred - log L_obs."""
+    def of(cls, residuals: Array, **where: Any) -> Self:
+        """From log L_pred - log L_obs; `where` are the fields that a subclass adds."""
         relative = np.expm1(residuals)
         size = np.abs(relative)
-        return cls(len(size), float(size.mean()), float(size.max()), float(relative.mean()))
+        return cls(
+            len(size), float(size.mean()), float(size.max()), float(relative.mean()), **where
+        )
+
+
+@dataclass(frozen=True)
+class SizeErrors(Errors):
+    """Errors on the runs of one student size, all left out of the fit."""
+
+    parameters: float
 
 
 @dataclass(frozen=True)
@@ -54,16 +64,17 @@ class Outlier:
     residual: float
     deviations: float
     remark: str = ""
+    where: str = ""
+    """The row of the user's file, with deviation and remark."""
 
 
 @dataclass(frozen=True)
-class Bin:
-    """Residuals of the runs in one range of a quantity (relative errors)."""
+class Bin(Errors):
+    """Errors on the runs in one range of a quantity."""
 
     quantity: str
     low: float
     high: float
-    errors: Errors
 
 
 @dataclass(frozen=True)
@@ -83,7 +94,7 @@ class FormError:
     coefficients: int
     in_sample: Errors
     held_out: Errors
-    by_group: Errors | None
+    by_size: Errors | None
 
 
 @dataclass(frozen=True)
@@ -143,7 +154,8 @@ def _bins(quantity: str, x: Array, residuals: Array, parts: int) -> list[Bin]:
         last = number == len(edges) - 1 or low == high
         chosen = (x >= low) & ((x <= high) if last else (x < high))
         if chosen.any():
-            found.append(Bin(quantity, float(low), float(high), Errors.of(residuals[chosen])))
+            place = {"quantity": quantity, "low": float(low), "high": float(high)}
+            found.append(Bin.of(residuals[chosen], **place))
     return found
 
 
@@ -224,14 +236,17 @@ def held_out(point: Fit, labels: NDArray[np.int64], task: Task | None = None) ->
     return np.asarray(residuals[labels, np.arange(n)])
 
 
-def by_size(point: Fit) -> dict[float, Errors]:
+def by_size(point: Fit) -> tuple[SizeErrors, ...]:
     """Errors on each student size when all its runs are left out."""
     labels = group_labels(point.task.rows, "size")
     if labels.max() < 2:
-        return {}
+        return ()
     residuals = held_out(point, labels)
     sizes = np.unique(point.task.rows.parameters)
-    return {float(s): Errors.of(residuals[labels == k]) for k, s in enumerate(sizes)}
+    return tuple(
+        SizeErrors.of(residuals[labels == k], parameters=float(size))
+        for k, size in enumerate(sizes)
+    )
 
 
 def folds(n: int, parts: int, seed: int = 0) -> NDArray[np.int64]:

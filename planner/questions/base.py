@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self, get_args, get_origin, get_type_hints
@@ -27,8 +27,6 @@ from planner.documents import (
     Record,
     Unwritten,
     completed,
-    derived,
-    dump,
     read_text,
 )
 from planner.documents import load as load_document
@@ -36,7 +34,7 @@ from planner.documents import parse as parse_document
 from planner.errors import DocumentError, ProblemError
 from planner.problem import BOUNDS, MAPPING_KEYS, Problem
 from planner.questions.fields import Count, Flag, Flops, Number, Quantity, option
-from planner.reports import PLAIN_SCREEN, Screen, render
+from planner.reports.report import Report
 from planner.reports.sheet import Sheet
 from planner.scenarios import DEFAULT_SCENARIO, SCENARIOS
 
@@ -44,25 +42,8 @@ Law = Annotated[CoefficientSet, Unwritten()]
 """The coefficient set that an answer was found under, kept for its picture."""
 
 
-class Answer(Record):
+class Answer(Report):
     """An answer: a document, a sheet in every format, and a picture where there is one."""
-
-    KIND: ClassVar[str]
-
-    def to_dict(self) -> Document:
-        """The versioned document of `--format json`: plain numbers, strings, lists and None."""
-        document: Document = dump(self)
-        return {"schema_version": SCHEMA_VERSION, "kind": self.KIND, **document}
-
-    @derived
-    def schema_version(self) -> int:
-        """Version of the document; see `planner.documents`."""
-        return SCHEMA_VERSION
-
-    @derived
-    def kind(self) -> str:
-        """Which question this answers."""
-        return self.KIND
 
     @classmethod
     def read(cls, path: str | Path) -> Self:
@@ -99,10 +80,6 @@ class Answer(Record):
         found: Sheet = _beside(type(self), "sheet").sheet(self)
         return found
 
-    def render(self, form: str = "table", screen: Screen = PLAIN_SCREEN) -> str:
-        """The text of one of `planner.reports.FORMATS`, ending in a newline."""
-        return render(replace(self.sheet(), data=self.to_dict()), form, screen)
-
     def plot(self, path: str | None = None) -> Any:
         """The picture as a matplotlib figure, also written to `path` (.png, .svg, .pdf, .html)."""
         from planner.plots import style
@@ -112,12 +89,6 @@ class Answer(Record):
         if path is not None:
             style.save(figure, path, picture.caption(self))
         return figure
-
-    def __repr__(self) -> str:
-        return self.render("text").rstrip("\n")
-
-    def _repr_html_(self) -> str:
-        return self.render("html")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -72,7 +72,7 @@ def fit(body: bytes, options: Mapping[str, Any], context: Context) -> Reply:
         coverage_sizes=found.coverage_sizes,
         misfit=found.misfit,
     )
-    text = document("fit", point, boot, found.open_ones, origin)
+    text = document("fit", point, boot, found.unidentified, origin)
     made = {
         "schema_version": SCHEMA_VERSION,
         "kind": "fit",
