@@ -95,7 +95,8 @@ def next_command(runs: str, pool: str, output: Output, **given: Any) -> None:
     from planner.experiments.next_runs import next_runs
     from planner.experiments.pool import read_pool, without
     from planner.experiments.report import NextRuns
-    from planner.fit import FORMS, Task, fit, plausible, read_runs
+    from planner.fit import FORMS, Task, fit, read_runs
+    from planner.fit.rows import implausible
 
     form, base = FORMS[given["law"]], load(given["base"])
     distilling = form.kind == "distillation"
@@ -120,7 +121,7 @@ def next_command(runs: str, pool: str, output: Output, **given: Any) -> None:
             f"the budget pays for no candidate; the cheapest costs {cheapest} FLOPs."
         )
     lines = [line for line, kept in zip(candidates.lines, new, strict=True) if kept]
-    output.answer(NextRuns.of(found, lines, what, tuple(plausible.remarks(finished.rows))))
+    output.answer(NextRuns.of(found, lines, what, tuple(implausible(finished.rows))))
 
 
 def _targets(point: Fit, base: Any, given: dict[str, Any]) -> tuple[Any, str]:

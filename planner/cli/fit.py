@@ -136,7 +136,7 @@ def _task(
     data: Runs, supervised: Runs | None, base: CoefficientSet | None, given: dict[str, Any]
 ) -> Task:
     from planner.fit import Task
-    from planner.fit.wishes import read_bounds, read_fixed
+    from planner.fit.task import read_bounds, read_fixed
 
     form = _form(given["law"])
     fixed, bounds = read_fixed(given["fix"]), read_bounds(given["bound"])

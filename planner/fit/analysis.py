@@ -11,7 +11,6 @@ import numpy as np
 from coefficients import Misfit
 from planner import units
 from planner.documents import unwritten
-from planner.fit import plausible
 from planner.fit.bootstrap import Bootstrap, group_labels
 from planner.fit.estimate import Fit
 from planner.fit.identify import Unidentified, unidentified
@@ -31,9 +30,10 @@ from planner.fit.judge import (
     extrapolation,
     in_sample,
     influence,
+    misfit,
     outliers,
 )
-from planner.fit.misfit import misfit
+from planner.fit.rows import implausible
 from planner.fit.runs import Runs
 from planner.reports.report import Report
 from planner.reports.sheet import Sheet
@@ -201,7 +201,7 @@ def _input_remarks(point: Fit, runs: Runs | None) -> tuple[str, ...]:
     if point.task.supervised_rows is not None:
         rows.append(point.task.supervised_rows)
     read = () if runs is None else runs.remarks
-    found = [*(text for each in rows for text in plausible.remarks(each)), *read]
+    found = [*(text for each in rows for text in implausible(each)), *read]
     return tuple(dict.fromkeys(found))
 
 

@@ -13,25 +13,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
-
 from laws._types import Array
-from planner import units
+from numpy.typing import NDArray
 from planner.fit.bootstrap import Bootstrap, mirrored
-from planner.fit.coordinates import (
+from planner.fit.determine import measure
+from planner.fit.estimate import Fit
+from planner.fit.model import (
     POWER,
     PRIOR,
     SUPERVISED_PREFIX,
+    Model,
     gap_to_internal,
     natural,
     power_to_internal,
     power_to_natural,
 )
-from planner.fit.determine import measure
-from planner.fit.estimate import Fit
-from planner.fit.model import Model
 from planner.fit.solver import minimise, stages
 from planner.fit.starts import encode
+
+from planner import units
 
 FACTORS = (0.25, 0.5, 2.0, 4.0)
 _SMALL = {"A": 4.0, "B": 4.0, "c1": 4.0}  # factors an identified coefficient must feel, else 2

@@ -21,10 +21,10 @@ from laws.flops import two_n
 from planner.errors import PlannerError
 from planner.files import write_whole
 from planner.fit.bootstrap import Bootstrap, save_arrays
-from planner.fit.coordinates import SUPERVISED, SUPERVISED_PREFIX
 from planner.fit.estimate import Fit, supervised_form
 from planner.fit.identify import Unidentified
 from planner.fit.judge import Coverage, scatter
+from planner.fit.model import SUPERVISED, SUPERVISED_PREFIX
 from planner.fit.rows import Rows
 from planner.fit.runs import Runs
 

@@ -133,7 +133,7 @@ KNOWN = (
 def read_options(query: QueryParams, media_type: str) -> dict[str, Any]:
     """What the query says about a fit, checked before the job is accepted."""
     from planner.fit import FORMS, PROTOCOLS
-    from planner.fit.wishes import read_bounds, read_fixed
+    from planner.fit.task import read_bounds, read_fixed
 
     for key in query:
         if key not in KNOWN:
