@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from planner.cli.output import Output
+from planner.errors import ProblemError
 from planner.reports import FORMATS
 
 if TYPE_CHECKING:
@@ -42,12 +43,25 @@ class Words(click.ParamType):  # type: ignore[type-arg]
         return [CompletionItem(word) for word in self.words() if word.startswith(incomplete)]
 
 
+class OneOf(Words):
+    """One of a registry's names, which is imported when a name is read."""
+
+    def convert(self, value: Any, param: click.Parameter | None, _: click.Context | None) -> str:
+        """The name; ProblemError for another."""
+        known = list(self.words())
+        if value not in known:
+            option = param.opts[0] if param is not None else "the name"
+            raise ProblemError(f"{option} '{value}' is unknown; known: {', '.join(known)}.")
+        return str(value)
+
+
 def output_options(
-    formats: Collection[str] | None = None, default: str = "table"
+    formats: Collection[str] | None = None, default: str = "table", file: bool = True
 ) -> Callable[[Function], Function]:
     """--format, --output and --quiet, handed on as one `output`.
 
-    `formats` are the names a command can write; all of FORMATS unless given.
+    `formats` are the names a command can write; all of FORMATS unless given. file: whether there
+    is --output; without it the result goes to stdout.
     """
     names = tuple(FORMATS if formats is None else formats)
     options = [
@@ -65,6 +79,8 @@ def output_options(
         click.Option(["--details"], is_flag=True, help="Everything, not the brief alone."),
         click.Option(["--quiet"], is_flag=True, help="No remarks on stderr."),
     ]
+    if not file:
+        del options[1]
     return _bundle(options, "output", functools.partial(Output.choose, names, default))
 
 

@@ -15,7 +15,7 @@ from planner.reports import FORMATS, PLAIN_SCREEN, Screen
 from planner.reports.sheet import texts
 
 if TYPE_CHECKING:
-    from planner.questions.base import Answer
+    from planner.reports.report import Report
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,9 @@ class Output:
         formats: Collection[str],
         default: str,
         format_name: str | None,
-        path: str | None,
-        details: bool,
         quiet: bool,
+        path: str | None = None,
+        details: bool = False,
     ) -> Output:
         """The format asked for, else the one of FILE's suffix, else the default; "-" is stdout.
 
@@ -65,8 +65,8 @@ class Output:
         typed = context.find_object(str) if context is not None else None
         return replace(screen, details=self.details, command=typed or "")
 
-    def answer(self, answer: Answer) -> None:
-        """Write an answer in the chosen format, its warnings on stderr if the format hides them."""
+    def answer(self, answer: Report) -> None:
+        """Write a result in the chosen format, its warnings on stderr if the format hides them."""
         sheet = answer.sheet()
         self.write(answer.render(self.format, self.screen))
         if not FORMATS[self.format].shows_warnings or self.path is not None:

@@ -21,11 +21,10 @@ from laws._types import Array
 from planner import units
 from planner.errors import InfeasibleError, NoDistillationLawError, ProblemError
 from planner.experiments.information import covariance, prior_precision, shares
-from planner.fit.build import Task
-from planner.fit.coordinates import PRIOR
-from planner.fit.forms import FORMS
+from planner.fit.model import PRIOR
 from planner.fit.rows import Rows
 from planner.fit.starts import encode
+from planner.fit.task import FORMS, Task
 
 NOISE = 0.003
 """Relative noise of a run's loss that predicted errors assume (measured: 0.2 to 0.3%)."""

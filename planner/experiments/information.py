@@ -1,6 +1,6 @@
 """What runs tell about a law, to first order: Jacobians, covariances, and shares of information.
 
-Everything happens in the fitter's coordinates (planner.fit.coordinates), where the law is nearly
+Everything happens in the fitter's coordinates (planner.fit.model), where the law is nearly
 linear over the uncertainty that matters and a plain prior makes sense.
 """
 
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from laws._types import Array
-from planner.fit.build import Task
-from planner.fit.coordinates import natural, prior_width
+from planner.fit.model import natural, prior_width
 from planner.fit.rows import Rows
+from planner.fit.task import Task
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from coefficients import CoefficientSet
 from laws import Cost, DistillationForm
 from laws._types import Array
 from planner.errors import ProblemError
-from planner.fit.build import Task
 from planner.fit.rows import Rows
+from planner.fit.task import Task
 from planner.problem import Problem
 
 _TEACHERS = 400

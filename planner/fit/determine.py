@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 
 from laws._types import Array
 from planner.errors import PlannerError
-from planner.fit import plausible
-from planner.fit.build import Task
-from planner.fit.coordinates import natural, prior_width
-from planner.fit.model import Model
+from planner.fit.model import Model, natural, prior_width
+from planner.fit.rows import implausible
+from planner.fit.task import Task
 from planner.verdict import MISFIT
 
 LEAST_NOISE = 2e-4
@@ -59,7 +58,7 @@ class UndeterminedError(PlannerError):
 
 def undetermined_error(task: Task, message: str) -> UndeterminedError:
     """The error, with what looks wrong with the runs' columns: often the cause."""
-    return UndeterminedError(" ".join((message, *plausible.remarks(task.rows))))
+    return UndeterminedError(" ".join((message, *implausible(task.rows))))
 
 
 def noise_of(residuals: Array, free: int) -> float:

@@ -11,15 +11,12 @@ from numpy.typing import NDArray
 from laws import DistillationForm, SupervisedForm
 from laws._types import Array, Real
 from planner.errors import PlannerError
-from planner.fit.build import Task
-from planner.fit.coordinates import SUPERVISED_PREFIX, natural
 from planner.fit.determine import require_determined, undetermined_error
-from planner.fit.forms import FORMS
-from planner.fit.model import Model
-from planner.fit.objective import PROTOCOLS, Protocol, scaled_objective
+from planner.fit.model import SUPERVISED_PREFIX, Model, natural
 from planner.fit.rows import Rows
-from planner.fit.solver import Solution, minimise, stages
+from planner.fit.solver import PROTOCOLS, Protocol, Solution, minimise, scaled_objective, stages
 from planner.fit.starts import around, beside, encode, starts
+from planner.fit.task import FORMS, Task
 
 _SAME = 1e-4  # relative difference of objectives that counts as the same optimum
 _SCALE_ROUNDS = 6

@@ -2,29 +2,34 @@
 
 Two independent signs: the profile (refit with the coefficient held a factor away; the objective
 must rise by more than chance allows) and the bootstrap (the interval must not span orders of
-magnitude or sit on a bound).
+magnitude or sit on a bound). Where a coefficient is not determined, products, slopes and values of
+the law at the centre of the runs may be.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from laws._types import Array
-from planner.fit.bootstrap import Bootstrap
-from planner.fit.combinations import determined, family
-from planner.fit.coordinates import (
+from planner import units
+from planner.fit.bootstrap import Bootstrap, mirrored
+from planner.fit.determine import measure
+from planner.fit.estimate import Fit
+from planner.fit.model import (
     POWER,
     PRIOR,
+    SUPERVISED_PREFIX,
+    Model,
     gap_to_internal,
+    natural,
     power_to_internal,
     power_to_natural,
 )
-from planner.fit.determine import measure
-from planner.fit.estimate import Fit
-from planner.fit.model import Model
 from planner.fit.solver import minimise, stages
 from planner.fit.starts import encode
 
@@ -35,20 +40,56 @@ _GAMMAS = np.array([1.0, 0.35, 0.6, 0.8, 1.25, 1.7, 3.0])
 _CHANCE = 2.71 / 2  # half the chi-square of one degree of freedom at 90%
 _WIDE = 10.0  # an interval whose ends differ by more than this factor says nothing
 
+NARROW = 1.5
+"""Ratio of the ends of a 90% range up to which a combination counts as determined."""
+
+Values = Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class Combination:
+    """A combination of coefficients that the runs determine, with its 90% range."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.name} = {self.value:.3g} ({self.low:.3g} to {self.high:.3g})"
+
+
+@dataclass(frozen=True)
+class Determined:
+    """What the runs determine of a family of coefficients that trade off with one another.
+
+    names: the family. combinations: empty where they determine none.
+    """
+
+    names: tuple[str, ...]
+    combinations: tuple[Combination, ...] = ()
+
+    def __str__(self) -> str:
+        names = ", ".join(self.names)
+        if self.combinations:
+            return f"Of {names} the runs do determine {', '.join(map(str, self.combinations))}."
+        return (
+            f"Of {names} the runs determine no combination either, so predictions away from the "
+            "runs are guesses."
+        )
+
 
 @dataclass(frozen=True)
 class Unidentified:
-    """A coefficient the runs do not determine: why, what is determined instead, what to measure."""
+    """A coefficient the runs do not determine: why, what to measure, what is determined instead."""
 
     name: str
     reason: str
     measure: str
-    instead: str = ""
+    instead: Determined | None = None
 
     def __str__(self) -> str:
-        instead = f" {self.instead}" if self.instead else ""
-        what = f"{self.name} is not identified: {self.reason}.{instead}"
-        return f"{what} To pin it down: {self.measure}."
+        return f"{self.name} is not identified: {self.reason}. To pin it down: {self.measure}."
 
 
 @dataclass(frozen=True)
@@ -107,10 +148,10 @@ def _neighbours(point: Fit, name: str) -> dict[str, Array]:
         return found
     gamma = power["gamma"] * _GAMMAS
     inner = power_to_internal(**power, origin=task.origin)
-    family = power_to_natural(inner["h"], inner["P"], inner["Q"], inner["s"], gamma, task.origin)
+    bent = power_to_natural(inner["h"], inner["P"], inner["Q"], inner["s"], gamma, task.origin)
     found = {k: np.repeat(v, gamma.size) for k, v in found.items()}
-    family["gamma"] = gamma
-    return found | {prefix + n: v for n, v in family.items() if prefix + n in task.free}
+    bent["gamma"] = gamma
+    return found | {prefix + n: v for n, v in bent.items() if prefix + n in task.free}
 
 
 def _keep_penalty(point: Fit, model: Model, name: str, held: Array, begin: Array) -> None:
@@ -162,7 +203,7 @@ def unidentified(point: Fit, boot: Bootstrap | None = None) -> tuple[Unidentifie
     told = determined(point, boot) if reasons else {}
     found = []
     for name, reason in reasons.items():
-        found.append(Unidentified(name, reason, measure(name), told.get(family(name), "")))
+        found.append(Unidentified(name, reason, measure(name), told.get(family(name))))
     return tuple(found)
 
 
@@ -193,3 +234,71 @@ def _spread(boot: Bootstrap, name: str) -> str | None:
     if narrow:
         return None
     return f"its {boot.level:.0%} interval runs from {low:.3g} to {high:.3g}"
+
+
+def family(name: str) -> str:
+    """Which coefficients trade off with one another: a power law, or the capacity gap."""
+    prefix, dot, own = name.rpartition(".")
+    if own in ("c1", "d1", "f1"):
+        return "gap"
+    return f"{prefix}{dot}power" if own in POWER else name
+
+
+def determined(point: Fit, boot: Bootstrap | None) -> dict[str, Determined]:
+    """For each family of coefficients the combinations that the runs determine.
+
+    Only resamples can tell: linearised intervals held the truth in 10 to 73% of simulated studies
+    of 8 to 30 runs where 90% was stated, so nothing is said without a bootstrap.
+    """
+    if boot is None or point.task.form.plain:
+        return {}
+    best, draws = (
+        natural(point.model.decode(each), point.task.origin)
+        for each in (point.theta[None], boot.theta)
+    )
+    found = {}
+    for prefix in ("", SUPERVISED_PREFIX):
+        names = tuple(prefix + name for name in POWER)
+        if {*names} <= set(best):
+            pair = (_power(best, prefix, point), _power(draws, prefix, point))
+            found[prefix + "power"] = Determined(names, _narrow(*pair))
+    if "c1" in best:
+        found["gap"] = Determined(("c1", "d1", "f1"), _narrow(_gap(best), _gap(draws)))
+    return found
+
+
+def _power(values: Values, prefix: str, point: Fit) -> dict[str, Array]:
+    """Of ``(A/N^alpha + B/D^beta)^gamma``: products of exponents, slopes and value at the centre of
+    the runs."""
+    v = {name: values[prefix + name] for name in POWER}
+    inner = power_to_internal(**v, origin=point.task.origin)
+    size, tokens = (units.format_count(math.exp(each)) for each in point.task.origin)
+    term = f"(A/N^alpha + B/D^beta)^gamma at {size} on {tokens} tokens"
+    with np.errstate(over="ignore"):
+        return {
+            "alpha gamma": v["alpha"] * v["gamma"],
+            "beta gamma": v["beta"] * v["gamma"],
+            term: np.exp(inner["h"]),
+            "its exponent in size there": inner["P"],
+            "its exponent in tokens there": inner["Q"],
+        }
+
+
+def _gap(values: Values) -> dict[str, Array]:
+    K, _ = gap_to_internal(values["c1"], values["d1"], values["f1"])
+    return {
+        "c1 f1 d1^(-1/f1) (the penalty of a teacher as weak as the student)": K,
+        "f1": np.asarray(values["f1"]),
+    }
+
+
+def _narrow(best: Values, draws: Values) -> tuple[Combination, ...]:
+    """The combinations whose 90% range is narrow; nothing else is claimed."""
+    known = []
+    for name, values in draws.items():
+        value = float(np.ravel(best[name])[0])
+        ends = np.quantile(values, [0.05, 0.95])
+        low, high = mirrored(float(ends[0]), float(ends[1]), value)
+        if low > 0 and high <= NARROW * low:
+            known.append(Combination(name, value, low, high))
+    return tuple(known)

@@ -106,7 +106,7 @@ def _profile(axes: Any, found: Analysis, name: str) -> None:
     axes.axhline(2.71, color="0.6", linewidth=1, linestyle="--")
     axes.axvline(point.values[name], color="0.6", linewidth=1)
     axes.set(xlabel=name, ylabel="rise of twice log-likelihood", ylim=(0, _TOP))
-    open_ = {each.name for each in found.open_ones}
+    open_ = {each.name for each in found.unidentified}
     said = "not identified" if name in open_ else "dashed: 90%"
     axes.set_title(f"Profile of {name} ({said})")
     axes.locator_params(axis="x", nbins=5)

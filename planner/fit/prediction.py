@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from coefficients import CoefficientSet, draws
 from laws._types import Array
+from planner import units
+from planner.documents import derived, unwritten
 from planner.errors import ProblemError
+from planner.fit.rows import Rows
+from planner.reports.report import Report
+from planner.reports.sheet import Grid, Sheet
+from planner.reports.words import NOTHING
 
 LEVEL = 0.9
 _DRAWS = 1024
@@ -87,3 +95,65 @@ def _outside(chosen: CoefficientSet, at: tuple[Array, ...]) -> tuple[tuple[str, 
         tuple(name for name, mask in masks.items() if np.broadcast_to(mask, at[0].shape)[k])
         for k in range(at[0].size)
     )
+
+
+@dataclass(frozen=True)
+class Prediction(Report):
+    """Predictions beside the columns of the file that named the runs."""
+
+    KIND: ClassVar[str] = "prediction"
+
+    coefficients: str
+    columns: tuple[Mapping[str, Any], ...] = unwritten()
+    rows: Rows = unwritten()
+    found: Predictions = unwritten()
+
+    @derived
+    def runs(self) -> tuple[dict[str, Any], ...]:
+        """Each run's own columns, then predicted, low, high and outside."""
+        found = self.found
+        return tuple(
+            {**record, "predicted": float(p), "low": float(low), "high": float(high),
+             "outside": " ".join(out)}
+            for record, p, low, high, out in zip(
+                self.columns, found.predicted, found.low, found.high, found.outside, strict=True
+            )
+        )  # fmt: skip
+
+    def sheet(self) -> Sheet:
+        """The runs with their intervals, and how many leave the measured ranges."""
+        rows, found = self.rows, self.found
+        kind = "supervised" if rows.teacher_loss is None else "distilled"
+        cells = tuple(
+            (
+                units.format_count(float(rows.parameters[k])),
+                units.format_count(float(rows.tokens[k])),
+                NOTHING if rows.teacher_loss is None else units.format_loss(rows.teacher_loss[k]),
+                *(
+                    NOTHING if np.isnan(each[k]) else f"{each[k]:.4f}"
+                    for each in (found.predicted, found.low, found.high)
+                ),
+                ", ".join(each.replace("_", " ") for each in out),
+            )
+            for k, out in enumerate(found.outside)
+        )
+        beyond = sum(1 for out in found.outside if out)
+        warnings = []
+        if beyond:
+            warnings.append(f"{beyond} of {len(rows)} runs lie outside the measured ranges.")
+        if found.missing:
+            warnings.append(
+                f"The intervals lack {', '.join(found.missing)}, which set '{self.coefficients}' "
+                "does not state."
+            )
+        head = ("parameters", "tokens", "teacher's loss", "predicted", "low", "high", "outside")
+        return Sheet(
+            kind=self.KIND,
+            title=f"Predicted cross-entropies under {self.coefficients}",
+            verdict=(
+                f"{len(rows)} {kind} run(s), nats per token; low and high hold 90% of single runs."
+            ),
+            grids=(Grid("Runs", head, cells, left=(6,)),),
+            warnings=tuple(warnings),
+            rows=self.runs,
+        )

@@ -15,12 +15,10 @@ from numpy.typing import NDArray
 
 from laws import SupervisedLaw
 from laws._types import Array
-from planner.fit.build import Task
-from planner.fit.coordinates import SUPERVISED_PREFIX, internal
-from planner.fit.forms import FORMS, Form
-from planner.fit.model import Model
-from planner.fit.objective import huber
+from planner.fit.model import SUPERVISED_PREFIX, Model, internal
 from planner.fit.rows import Rows
+from planner.fit.solver import huber
+from planner.fit.task import FORMS, Form, Task
 
 KEEP = 24
 _SCREEN_RUNS = 28

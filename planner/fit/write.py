@@ -21,11 +21,10 @@ from laws.flops import two_n
 from planner.errors import PlannerError
 from planner.files import write_whole
 from planner.fit.bootstrap import Bootstrap, save_arrays
-from planner.fit.combinations import undetermined
-from planner.fit.coordinates import SUPERVISED, SUPERVISED_PREFIX
 from planner.fit.estimate import Fit, supervised_form
 from planner.fit.identify import Unidentified
 from planner.fit.judge import Coverage, scatter
+from planner.fit.model import SUPERVISED, SUPERVISED_PREFIX
 from planner.fit.rows import Rows
 from planner.fit.runs import Runs
 
@@ -147,7 +146,7 @@ def _quality(point: Fit, boot: Bootstrap | None, open_ones: Sequence[Unidentifie
         worst_relative_error=float(f"{errors.max():.6g}"),
         runs=len(point.task.rows),
         coefficients_fitted=_own_coefficients(point),
-        undetermined=tuple(undetermined(each.instead for each in open_ones)),
+        undetermined=_undetermined(open_ones),
     )
     if boot is None:
         return found
@@ -158,6 +157,12 @@ def _quality(point: Fit, boot: Bootstrap | None, open_ones: Sequence[Unidentifie
         resample_groups=None if boot.by == "run" else boot.groups,
         resamples_converged=float(f"{boot.converged:.4g}"),
     )
+
+
+def _undetermined(open_ones: Sequence[Unidentified]) -> tuple[str, ...]:
+    """The families of coefficients of which no combination is determined."""
+    none = [each.instead for each in open_ones if each.instead and not each.instead.combinations]
+    return tuple(dict.fromkeys(", ".join(each.names) for each in none))
 
 
 def _source(

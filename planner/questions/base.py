@@ -29,8 +29,6 @@ from planner.documents import (
     Record,
     Unwritten,
     completed,
-    derived,
-    dump,
     read_text,
 )
 from planner.documents import load as load_document
@@ -39,7 +37,7 @@ from planner.errors import DocumentError, ProblemError
 from planner.problem import BOUNDS, MAPPING_KEYS, Problem
 from planner.questions.fields import Count, Flag, Flops, Number, Quantity, Whole, option
 from planner.questions.hardware import Offered
-from planner.reports import PLAIN_SCREEN, Screen, render
+from planner.reports.report import Report
 from planner.reports.sheet import Sheet
 from planner.scenarios import DEFAULT_SCENARIO, SCENARIOS
 
@@ -47,25 +45,8 @@ Law = Annotated[CoefficientSet, Unwritten()]
 """The coefficient set that an answer was found under, kept for its picture."""
 
 
-class Answer(Record):
+class Answer(Report):
     """An answer: a document, a sheet in every format, and a picture where there is one."""
-
-    KIND: ClassVar[str]
-
-    def to_dict(self) -> Document:
-        """The versioned document of `--format json`: plain numbers, strings, lists and None."""
-        document: Document = dump(self)
-        return {"schema_version": SCHEMA_VERSION, "kind": self.KIND, **document}
-
-    @derived
-    def schema_version(self) -> int:
-        """Version of the document; see `planner.documents`."""
-        return SCHEMA_VERSION
-
-    @derived
-    def kind(self) -> str:
-        """Which question this answers."""
-        return self.KIND
 
     @classmethod
     def read(cls, path: str | Path) -> Self:
@@ -102,10 +83,6 @@ class Answer(Record):
         found: Sheet = _beside(type(self), "sheet").sheet(self)
         return found
 
-    def render(self, form: str = "table", screen: Screen = PLAIN_SCREEN) -> str:
-        """The text of one of `planner.reports.FORMATS`, ending in a newline."""
-        return render(replace(self.sheet(), data=self.to_dict()), form, screen)
-
     def plot(self, path: str | None = None) -> Any:
         """The picture as a matplotlib figure, also written to `path` (.png, .svg, .pdf, .html)."""
         from planner.plots import style
@@ -115,12 +92,6 @@ class Answer(Record):
         if path is not None:
             style.save(figure, path, picture.caption(self))
         return figure
-
-    def __repr__(self) -> str:
-        return self.render("text").rstrip("\n")
-
-    def _repr_html_(self) -> str:
-        return self.render("html")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -72,7 +72,7 @@ def fit(body: bytes, options: Mapping[str, Any], context: Context) -> Reply:
         coverage_sizes=found.coverage_sizes,
         misfit=found.misfit,
     )
-    text = document("fit", point, boot, found.open_ones, origin)
+    text = document("fit", point, boot, found.unidentified, origin)
     made = {
         "schema_version": SCHEMA_VERSION,
         "kind": "fit",
@@ -133,7 +133,7 @@ KNOWN = (
 def read_options(query: QueryParams, media_type: str) -> dict[str, Any]:
     """What the query says about a fit, checked before the job is accepted."""
     from planner.fit import FORMS, PROTOCOLS
-    from planner.fit.wishes import read_bounds, read_fixed
+    from planner.fit.task import read_bounds, read_fixed
 
     for key in query:
         if key not in KNOWN:

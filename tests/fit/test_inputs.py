@@ -10,10 +10,11 @@ import pytest
 
 from laws import SupervisedLaw
 from planner.errors import DocumentError
-from planner.fit import FORMS, Rows, Task, bootstrap, fit, plausible, read_runs, unidentified
+from planner.fit import FORMS, Rows, Task, bootstrap, fit, read_runs, unidentified
 from planner.fit.analysis import analyse
 from planner.fit.bootstrap import mirrored
 from planner.fit.judge import outliers
+from planner.fit.rows import implausible
 from planner.fit.runs import parse_runs
 from tests.fit.simulated import distillations, supervised
 
@@ -98,7 +99,7 @@ def test_bits_are_noticed() -> None:
     """Losses 1 / ln 2 too high look like bits per token."""
     runs = supervised()
     assert "multiply them by 0.6931" in " ".join(
-        plausible.remarks(replace(runs, loss=runs.loss / np.log(2)))
+        implausible(replace(runs, loss=runs.loss / np.log(2)))
     )
 
 
@@ -159,7 +160,7 @@ def test_repeated_data_are_named_and_not_blamed_on_the_run() -> None:
     assert any("repeat their data more than 4 times" in each for each in found.remarks)
     assert {each.row for each in found.outliers} >= set(range(6))
     assert all("40 epochs" in each.remark for each in found.outliers if each.row < 6)
-    assert not any("repeat" in each for each in plausible.remarks(rows))
+    assert not any("repeat" in each for each in implausible(rows))
 
 
 def test_a_size_in_another_unit_is_guessed() -> None:

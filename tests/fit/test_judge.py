@@ -13,7 +13,7 @@ from coefficients import load
 from planner.fit import FORMS, Fit, Rows, Task, bootstrap, fit
 from planner.fit.analysis import Analysis, analyse
 from planner.fit.judge import by_size, coverage, extrapolation, held_out, outliers
-from planner.fit.report import FORMATS
+from planner.reports import FORMATS, Screen
 from tests.fit.simulated import distillations, published, real_chinchilla, supervised
 
 
@@ -57,8 +57,8 @@ def test_outliers_of_chinchilla_and_their_influence() -> None:
 def test_held_out_errors_exceed_fitted_ones(distilled: Fit) -> None:
     """Leaving a size out can only make its error larger on average, and every run is judged."""
     sizes = by_size(distilled)
-    assert sum(each.runs for each in sizes.values()) == len(distilled.task.rows)
-    held = sum(each.mean * each.runs for each in sizes.values())
+    assert sum(each.runs for each in sizes) == len(distilled.task.rows)
+    held = sum(each.mean * each.runs for each in sizes)
     fitted = np.abs(np.expm1(distilled.residuals)).sum()
     assert held > fitted
 
@@ -100,12 +100,25 @@ def test_form_with_a_missing_part_is_worse(judged: Analysis) -> None:
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_reports(judged: Analysis, name: str) -> None:
-    """Every format names every coefficient and every remark."""
-    text = FORMATS[name](judged)
+    """Every format names every coefficient, and json holds every remark."""
+    text = judged.render(name)
     for coefficient in judged.point.task.coefficients:
         assert coefficient in text
     if name == "json":
-        assert json.loads(text)["remarks"] == list(judged.remarks)
+        found = json.loads(text)
+        assert found["kind"] == "fit"
+        assert found["remarks"] == list(judged.remarks)
+
+
+def test_unidentified_coefficients_have_a_dash(judged: Analysis) -> None:
+    """A value that the runs do not determine is not shown, and lines fit the screen."""
+    open_ones = {each.name for each in judged.unidentified}
+    assert open_ones
+    lines = {name: (value, between) for name, value, between in judged.sheet().grids[0].rows}
+    for name, each in judged.coefficients.items():
+        shown = ("–", "not identified") if name in open_ones else (f"{each.value:.6g}",)
+        assert lines[name][: len(shown)] == shown
+    assert max(map(len, judged.render("table", Screen(width=80)).splitlines())) <= 80
 
 
 def test_pictures(judged: Analysis, tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ from laws._types import Real
 from laws.supervised import SpecialCase
 from planner.cli.fit import command
 from planner.fit import FORMS, Task, fit
-from planner.fit.forms import form_of
 from planner.fit.starts import encode
+from planner.fit.task import form_of
 from tests.fit.simulated import distillations, supervised
 from tests.laws.mixed import MixedLaw
 

@@ -16,7 +16,7 @@ from laws import SupervisedLaw
 from planner.cli.predict import command
 from planner.errors import PlannerError
 from planner.fit import FORMS, Provenance, Rows, Task, bootstrap, fit, write
-from planner.fit.misfit import misfit
+from planner.fit.judge import misfit
 from planner.fit.prediction import predict_runs
 
 LAW = SupervisedLaw(1.2, 3355.0, 18186.0, 0.408, 0.431, 0.452)

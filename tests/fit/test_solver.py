@@ -13,9 +13,8 @@ from scipy.optimize import lsq_linear
 from laws import SupervisedLaw
 from laws._types import Array
 from planner.fit import FORMS, Task, fit
-from planner.fit.objective import huber
 from planner.fit.rows import Rows
-from planner.fit.solver import minimise
+from planner.fit.solver import huber, minimise
 from tests.examples import examples
 
 
