@@ -11,7 +11,6 @@ from planner.accelerators import (
     Accelerator,
     Offer,
     accelerators,
-    load_accelerators,
     named,
 )
 from planner.errors import ProblemError
@@ -29,12 +28,6 @@ class Offered:
         metavar="NAME",
         choices=lambda: [each.name for each in accelerators()],
     )
-    accelerators: str | None = option(
-        "A TOML file with devices of your own, to be named before the shipped ones.",
-        default=None,
-        metavar="FILE",
-        file=True,
-    )
     utilisation: Share | None = option(
         f"Share of the device's peak that training reaches; {UTILISATION:.0%} unless given.",
         default=None,
@@ -51,9 +44,7 @@ class Offered:
         """The named device; QuantityError with suggestions for an unknown one."""
         if self.accelerator is None:
             return None
-        own = () if self.accelerators is None else load_accelerators(self.accelerators)
-        # of two equal names the later one counts
-        return named(self.accelerator, catalogue=(*accelerators(), *own))
+        return named(self.accelerator)
 
     @property
     def offer(self) -> Offer:

@@ -157,18 +157,6 @@ def test_other_questions_take_such_budgets(name: str) -> None:
     assert low == pytest.approx(1000 * 3600 * 989.4e12 * 0.4)
 
 
-def test_own_devices_come_from_a_file(tmp_path: Any) -> None:
-    """And count before shipped ones of the same name."""
-    path = tmp_path / "mine.toml"
-    path.write_text('[[accelerator]]\nname = "H100"\nbf16_flops = 1e15\nsource = "mine"\n')
-    found = document(*ON, "--accelerators", str(path))["resources"]
-
-    assert found["accelerator"] == "H100"
-    assert found["total"]["gpu_hours"] == pytest.approx(1e21 / 4e14 / 3600, rel=1e-9)
-    assert found["total"]["energy_kwh"] is None  # its power is not given
-    assert found["memory"] == []  # nor its memory
-
-
 MISTAKES = [
     (["--accelerator", "H10"], "did you mean H100"),
     (["--accelerator", "H100", "--utilisation", "140%"], "not a utilisation between 0 and 100%"),
@@ -181,7 +169,6 @@ MISTAKES = [
     (["--accelerator", "H100", "--start", "tomorrow"], "is no date"),
     (["--accelerator", "H100", "--passes", "0.5"], "Passes are 0.5"),
     (["--accelerator", "H100", "--storage-price", "-1"], "cannot be negative"),
-    (["--accelerator", "H100", "--accelerators", "nowhere.toml"], "no such file"),
     (["--requests", "1M"], "lacks prompt"),
     (["--requests", "1M", "--prompt", "1K", "--completion", "100", "--months", "1",
       "--serving-tokens", "1T"], "keep one"),
