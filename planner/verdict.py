@@ -378,7 +378,7 @@ def _both(pair: Pair, inside: bool) -> str:
     return (
         f"{'There, supervised' if inside else 'Supervised'} training of "
         f"{size}on {units.format_count(alone.tokens)} tokens reaches "
-        f"{units.format_loss(alone.cross_entropy)} nats per token; distilling {other}on "
+        f"{units.format_loss(alone.cross_entropy)} nats; distilling {other}on "
         f"{units.format_count(student.tokens)} tokens from {teacher_words(pair.recipe)} reaches "
         f"{units.format_loss(student.cross_entropy)} ({difference})."
     ).replace("training of on", "training on")

@@ -124,7 +124,7 @@ def left_ranges(warnings: Sequence[PlanWarning]) -> str:
         name, value, where = warning_cells(each)
         factor = where.partition(", ")[2].removesuffix(" outside")
         parts.append(f"{name} {value}{f' ({factor})' if factor else ''}")
-    return f"The optimum is outside the measured range: {', '.join(parts)}."
+    return f"Optimum outside the measured range: {', '.join(parts)}."
 
 
 def quantity(name: str, value: float) -> str:
