@@ -356,8 +356,7 @@ def _of_validation(error: RequestValidationError, name: str) -> Problem:
             return Problem(400, "syntax", f"The body is not JSON: {fault['ctx']['error']}.")
     known = [each.name for each in fields(QUESTIONS[name].question)] if name in QUESTIONS else []
     sentences = [_fault({**each, "loc": each["loc"][1:]}, known) for each in faults]
-    text = sentences[0] if len(sentences) == 1 else f"There are {len(sentences)} problems."
-    return Problem(422, "problem", text, {"problems": sentences})
+    return Problem(422, "problem", " ".join(sentences), {"problems": sentences})
 
 
 def _fault(fault: Mapping[str, Any], known: list[str]) -> str:
@@ -367,8 +366,8 @@ def _fault(fault: Mapping[str, Any], known: list[str]) -> str:
         near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}."
         return f"Unknown key '{key}'{hint}"
-    text = sentence(fault)
-    return text[:1].upper() + text[1:]
+    text = sentence(fault).rstrip(".")
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _refusal_schema(text: str) -> dict[str, Any]:

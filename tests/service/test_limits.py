@@ -72,7 +72,7 @@ def test_grids_have_a_limit(server: Server) -> None:
     assert large.status_code == 422
     assert "at most 10,000" in large.json()["detail"]
     assert comparison.status_code == 422
-    assert "budgets: input should be a valid integer" in strange.json()["detail"]
+    assert "Budgets: input should be a valid integer" in strange.json()["detail"]
     assert "at most 64" in teachers.json()["detail"]
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from planner import InfeasibleError, Problem, solve
 from planner.client import BusyError, Client, ServiceError
-from planner.errors import INPUT_ERRORS
+from planner.errors import INPUT_ERRORS, ProblemError
 from tests.service.conftest import ROOT, Server, limited, serving
 
 PLAN = {"budget": "1e21", "student": "1B"}
@@ -122,8 +122,10 @@ def test_a_restart_under_load_loses_nothing_silently() -> None:
     assert all("does not answer" in each for each in refused)
     assert any(isinstance(answer, float) for answer in answers.values())
     for budget, loss in expected.items():
-        assert answers[budget] in (loss, *refused)
-    assert later["recipe"]["student"]["cross_entropy"] == expected[budgets[0]]
+        # plans that arrive together are solved in one batch, which may change the last digits
+        assert answers[budget] in refused or answers[budget] == pytest.approx(loss, abs=1e-9)
+    loss = later["recipe"]["student"]["cross_entropy"]
+    assert loss == pytest.approx(expected[budgets[0]], abs=1e-9)
 
 
 def test_the_client_raises_what_the_library_raises(server: Server) -> None:
@@ -132,13 +134,15 @@ def test_the_client_raises_what_the_library_raises(server: Server) -> None:
     problem = Problem(budget=1e22, student=2e9, stay_in_domain=True)
 
     assert client.plan(problem) == solve(problem).to_dict()
-    for given in ({"budget": 1e12, "student": "1B"}, {"budget": "x"}, {"budget": 1, "b": 2},
+    for given in ({"budget": 1e12, "student": "1B"}, {"budget": "x"},
                   {"budget": 1e21, "coefficients": "hoffmann2022"}):  # fmt: skip
         with pytest.raises(INPUT_ERRORS) as here:
             solve(Problem.from_mapping(given))
         with pytest.raises(type(here.value)) as there:
             client.plan(given)
         assert str(there.value).lower() == str(here.value).lower()
+    with pytest.raises(ProblemError, match="Unknown key 'budgte'; did you mean budget"):
+        client.plan(budget=1e21, budgte=1e21)
     with pytest.raises(InfeasibleError) as small:
         client.plan(budget=1e12, student="1B")
     assert small.value.minimum_budget is not None
@@ -195,8 +199,8 @@ def test_wider_views_do_not_hold_up_plans_and_bad_ones_are_refused(server: Serve
     assert PlanQuestion(**PLAN).quick
     assert not PlanQuestion(**PLAN, sensitivity=True).quick
     for view, says in (
-        ({"robust": "best"}, "choose expected or worst"),
-        ({"sensitivity": "perhaps"}, "sensitivity"),
+        ({"robust": "best"}, "should be 'expected' or 'worst'"),
+        ({"sensitivity": "perhaps"}, "Sensitivity: input should be a valid boolean"),
         ({"near_optimal": "200%"}, "between 0 and 100%"),
     ):
         answer = server.post("/v1/plan", {**PLAN, **view})
