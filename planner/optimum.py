@@ -20,7 +20,7 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 
-from coefficients import CoefficientSet, load
+from coefficients import CoefficientSet
 from planner import units
 from planner.documents import Values
 from planner.errors import InfeasibleError, ProblemError
@@ -270,7 +270,7 @@ def solve_many(
     """
     if not problems:
         raise ProblemError("there are no problems to solve; the grid is empty.")
-    chosen = coefficients if coefficients is not None else load(problems[0].coefficients)
+    chosen = problems[0].coefficient_set(coefficients)
     batch, counts = to_batches(problems, chosen)
     tolerance = np.repeat([problem.tolerance for problem in problems], counts)
     baseline = None
@@ -463,18 +463,13 @@ def optimum(
     problem: Problem, coefficients: CoefficientSet | None = None
 ) -> tuple[Recipe, Certificate]:
     """Only the best recipe and its certificate; raises as `solve` does."""
-    chosen = chosen_set(problem, coefficients)
+    chosen = problem.coefficient_set(coefficients)
     return optima([problem], chosen)[0].require(chosen)
 
 
 def supervised(problem: Problem, coefficients: CoefficientSet | None = None) -> Baseline:
     """The best supervised model for the problem's budget, size and bounds."""
-    return best_supervised(problem, chosen_set(problem, coefficients))
-
-
-def chosen_set(problem: Problem, given: CoefficientSet | None) -> CoefficientSet:
-    """The set that was given, or the one that the problem names."""
-    return given if given is not None else load(problem.coefficients)
+    return best_supervised(problem, problem.coefficient_set(coefficients))
 
 
 def best_supervised(problem: Problem, coefficients: CoefficientSet) -> Baseline:

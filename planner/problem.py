@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from coefficients import CoefficientSet, load
 from planner import units
 from planner.errors import ProblemError, QuantityError
 from planner.scenarios import DEFAULT_SCENARIO, SCENARIOS, scenario_of
@@ -149,7 +150,8 @@ class Problem:
     charge_inference, charge_pretraining: shares in [0, 1] of the teacher's costs that the budget
     pays. teachers: choose among these instead of planning a new one; their pretraining is sunk.
     serving_tokens: tokens the student will serve, charged at F(N_S) each. tolerance: largest
-    certified gap in nats. stay_in_domain: only plans where the law was measured.
+    certified gap in nats. stay_in_domain: only plans where the law was measured. context,
+    vocabulary: what FLOPs count attention and output head at; None for the coefficient set's own.
     """
 
     budget: float
@@ -163,6 +165,8 @@ class Problem:
     coefficients: str = "busbridge2025-refit"
     stay_in_domain: bool = False
     round_to_architecture: bool = False
+    context: int | None = None
+    vocabulary: int | None = None
 
     def __post_init__(self) -> None:
         units.check_positive(self.budget, "budget")
@@ -225,7 +229,8 @@ class Problem:
         Keys: budget, student, scenario, charge_inference, charge_pretraining, teacher(s), bounds
         ("practical", "paper"), min_/max_ with student_size, student_tokens, teacher_size,
         teacher_tokens, serving_tokens, tolerance, coefficients, stay_in_domain,
-        round_to_architecture. A value of None is the same as leaving the key out.
+        round_to_architecture, context, vocabulary. A value of None is the same as leaving the key
+        out.
         """
         given = {key: value for key, value in given.items() if value is not None}
         _only(given, MAPPING_KEYS, "problem")
@@ -256,6 +261,8 @@ class Problem:
             coefficients=str(given.get("coefficients", cls.coefficients)),
             stay_in_domain=_flag(given, "stay_in_domain"),
             round_to_architecture=_flag(given, "round_to_architecture"),
+            context=_optional_whole(given.get("context"), "context"),
+            vocabulary=_optional_whole(given.get("vocabulary"), "vocabulary"),
         )
 
     def comparable_charges(self) -> list[tuple[float, float]]:
@@ -291,14 +298,22 @@ class Problem:
             "coefficients": self.coefficients,
             "stay_in_domain": self.stay_in_domain,
             "round_to_architecture": self.round_to_architecture,
+            "context": self.context,
+            "vocabulary": self.vocabulary,
         }
+
+    def coefficient_set(self, given: CoefficientSet | None = None) -> CoefficientSet:
+        """The set that is given, else the one named, with FLOPs as this problem counts them."""
+        chosen = given if given is not None else load(self.coefficients)
+        return chosen.counted_at(self.context, self.vocabulary)
 
 
 VARIABLES = ("student_size", "student_tokens", "teacher_size", "teacher_tokens")
 MAPPING_KEYS = (
     "budget", "student", "scenario", "charge_inference", "charge_pretraining", "teacher",
     "teachers", "bounds", "serving_tokens", "tolerance", "coefficients", "stay_in_domain",
-    "round_to_architecture", *(f"{end}_{v}" for v in VARIABLES for end in ("min", "max")),
+    "round_to_architecture", "context", "vocabulary",
+    *(f"{end}_{v}" for v in VARIABLES for end in ("min", "max")),
 )  # fmt: skip
 
 
@@ -376,6 +391,10 @@ def _serving(value: Any) -> float:
 
 def _optional(value: Any, parse: Any, what: str) -> float | None:
     return None if value is None else float(parse(value, what))
+
+
+def _optional_whole(value: Any, what: str) -> int | None:
+    return None if value is None else units.parse_whole(value, what)
 
 
 def _only(given: Mapping[str, Any], known: Sequence[str], what: str) -> None:

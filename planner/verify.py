@@ -99,7 +99,7 @@ def verify(document: Part, coefficients: CoefficientSet | None = None) -> tuple[
     NoDistillationLawError for a supervised-only set.
     """
     problem = Problem.from_mapping(document["problem"])
-    chosen = coefficients if coefficients is not None else load(problem.coefficients)
+    chosen = problem.coefficient_set(coefficients)
     if chosen.distillation is None:
         raise NoDistillationLawError(
             f"the coefficient set '{chosen.name}' is supervised only, and the plan cannot be "

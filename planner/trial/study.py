@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from coefficients import CoefficientSet, load
+from coefficients import CoefficientSet
 from planner.errors import InfeasibleError, ProblemError
 from planner.problem import Problem
 from planner.questions.plan.answer import Plan
@@ -118,7 +118,7 @@ def run(document: Mapping[str, Any], request: Request, watcher: Watcher | None =
     """
     watcher = watcher or Watcher()
     question = Question.of(document)
-    base = load(question.problem.coefficients)
+    base = question.problem.coefficient_set()
     if base.distillation is None:
         raise ProblemError(f"the coefficient set '{base.name}' has no distillation law to test.")
     with storage("the trial", request.output):

@@ -16,7 +16,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from coefficients import CoefficientSet, load
+from coefficients import CoefficientSet
 from planner import units
 from planner.documents import unwritten
 from planner.errors import InfeasibleError, ProblemError
@@ -68,7 +68,7 @@ def compare_supervised(
     """`compare` with what supervised training needs for the same losses, the second opinion and,
     for a set with draws, the spread of every curve."""
 
-    chosen = coefficients if coefficients is not None else load(problem.coefficients)
+    chosen = problem.coefficient_set(coefficients)
     found = with_spread(compare(problem, budgets, students, chosen), chosen)
     full = tuple(
         replace(each, curves=tuple(_judged(curve, each, chosen) for curve in each.curves))
@@ -113,7 +113,7 @@ def compare(
     budgets = np.unique(np.asarray(budgets, dtype=float))
     if budgets.size == 0:
         raise ProblemError("there are no budgets to compare; the grid is empty.")
-    chosen = coefficients if coefficients is not None else load(problem.coefficients)
+    chosen = problem.coefficient_set(coefficients)
     sizes = list(students) or [problem.student]
     templates = [replace(problem, student=size) for size in sizes]
     charges = problem.comparable_charges()

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from coefficients import CoefficientSet, load
+from coefficients import CoefficientSet
 from planner import units, verdict
 from planner.documents import Record, derived, unwritten
 from planner.errors import InfeasibleError, ProblemError
@@ -116,7 +116,7 @@ def evaluate(
     its bounds are widened to hold the recipe. A teacher known by its loss exists already and is
     compared as given; one of size and tokens is part of the plan unless `teacher_exists`.
     """
-    chosen = coefficients if coefficients is not None else load(problem.coefficients)
+    chosen = problem.coefficient_set(coefficients)
     require_distillation(chosen)
     if problem.student is None:
         raise ProblemError("the student's size is missing; give it like --student 1B.")

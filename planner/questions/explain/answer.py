@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from coefficients import CoefficientSet, load
+from coefficients import CoefficientSet
 from laws import Cost
 from planner.documents import Record, Values, derived
 from planner.optimise import Batch
@@ -113,7 +113,7 @@ ANSWER = Explanation
 
 def explain(problem: Problem, coefficients: CoefficientSet | None = None) -> Explanation:
     """Solve the problem and look around its plan. Raises as `solve` does."""
-    chosen = coefficients if coefficients is not None else load(problem.coefficients)
+    chosen = problem.coefficient_set(coefficients)
     law = require_distillation(chosen)
     plan = solve(problem, chosen)
     student = plan.recipe.student

@@ -14,7 +14,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from coefficients import CoefficientSet, load
+from coefficients import CoefficientSet
 from planner import units, verdict
 from planner.documents import OpenFloat, derived
 from planner.errors import InfeasibleError, UnreachableError
@@ -104,7 +104,7 @@ def plan_family(
     (all students or none), the budget of `problem` is ignored and the smallest one found. Raises
     ProblemError, InfeasibleError or UnreachableError.
     """
-    chosen = coefficients if coefficients is not None else load(problem.coefficients)
+    chosen = problem.coefficient_set(coefficients)
     check(problem, members)
     if members[0].target is not None:
         return _by_targets(problem, members, cached, chosen)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from coefficients import CoefficientSet, load
+from coefficients import CoefficientSet
 from planner.documents import OpenFloat, Record, derived
 from planner.errors import ProblemError
 from planner.problem import Problem
@@ -79,7 +79,7 @@ def family_growth(
     on, by bisection in between; the counts just after it are tried as well, as many as there are
     different students, since the sign may change back.
     """
-    chosen = coefficients if coefficients is not None else load(problem.coefficients)
+    chosen = problem.coefficient_set(coefficients)
     check(problem, members)
     if any(member.target is not None for member in members):
         raise ProblemError("a break-even count needs weights, not target losses; drop --target.")

@@ -15,7 +15,7 @@ from typing import Annotated, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from coefficients import CoefficientSet, load
+from coefficients import CoefficientSet
 from laws import Architecture, DistillationForm
 from laws.flops import TRAINING
 from planner.documents import OpenFloat, Values, unwritten
@@ -132,7 +132,7 @@ def near_optimal(
     With `compute` instead: recipes no worse than the best of ``budget / (1 + compute)``, those that
     waste at most that share of compute. Raises as `solve` does, and QuantityError for a bad share.
     """
-    chosen = coefficients if coefficients is not None else load(problem.coefficients)
+    chosen = problem.coefficient_set(coefficients)
     share = within if compute is None else compute
     if not (math.isfinite(share) and 0 < share <= 1):
         raise QuantityError(f"near-optimal is {share}; give a share such as 0.5% or 0.005.")

@@ -18,7 +18,6 @@ from planner.needs import PlanResources, Setup, needs
 from planner.optimum import (
     Optimum,
     best_supervised,
-    chosen_set,
     infeasible,
     optima,
     outside_reason,
@@ -138,7 +137,7 @@ def solve(
     InfeasibleError (carrying the smallest feasible budget), UnreachableError,
     NoDistillationLawError or CoefficientError.
     """
-    chosen = chosen_set(problem, coefficients)
+    chosen = problem.coefficient_set(coefficients)
     [found] = _plans([problem], chosen, robust=robust, sensitivity=sensitivity)
     if isinstance(found, PlannerError):
         raise found
@@ -175,7 +174,7 @@ def solve_each(
     Their optima come from one batch, which costs a fraction of solving them one by one. A problem
     without a plan has its error in the plan's place.
     """
-    return _plans(problems, chosen_set(problems[0], coefficients)) if problems else []
+    return _plans(problems, problems[0].coefficient_set(coefficients)) if problems else []
 
 
 def _plans(

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from coefficients import CoefficientSet, load
+from coefficients import CoefficientSet
 from planner.errors import ProblemError
 from planner.optimum import Many, solve_many
 from planner.problem import Problem, Teacher
@@ -113,7 +113,7 @@ def solve_chunk(
     grid: Grid, positions: range, coefficients: CoefficientSet | None = None
 ) -> list[Row]:
     """Rows of a part of the grid, certified, infeasible points among them."""
-    chosen = coefficients if coefficients is not None else load(grid.base.coefficients)
+    chosen = grid.base.coefficient_set(coefficients)
     problems = [grid.problem(index) for index in positions]
     found = solve_many(problems, chosen)
     inside = found.inside(chosen)

@@ -15,7 +15,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from coefficients import CoefficientSet, load
+from coefficients import CoefficientSet
 from planner import units
 from planner.documents import OpenFloat, Record, derived, unwritten
 from planner.errors import ProblemError, UnreachableError
@@ -133,7 +133,7 @@ def target(
     The problem's own budget is ignored. Raises UnreachableError with the floor where no budget
     reaches the loss in any way.
     """
-    chosen = coefficients if coefficients is not None else load(problem.coefficients)
+    chosen = problem.coefficient_set(coefficients)
     if not math.isfinite(loss) or loss <= 0:
         raise ProblemError(f"the target loss is {loss}; give nats per token such as 2.2.")
     charges = problem.comparable_charges()

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from coefficients import CoefficientSet, load
+from coefficients import CoefficientSet
 from planner import verdict
 from planner.catalogue import Entry
 from planner.documents import Record, unwritten
@@ -93,7 +93,7 @@ def rank_teachers(
     A student's size left open is planned for each teacher. Raises ProblemError for an empty list
     and InfeasibleError where no teacher fits the budget.
     """
-    chosen = coefficients if coefficients is not None else load(problem.coefficients)
+    chosen = problem.coefficient_set(coefficients)
     law = require_distillation(chosen)
     if not entries:
         raise ProblemError("there are no teachers to choose among; give --teacher or --teachers.")
