@@ -149,7 +149,8 @@ def test_the_client_raises_what_the_library_raises(server: Server) -> None:
     assert client.scenarios()["default"] == "full"
     assert client.coefficients("busbridge2025")["name"] == "busbridge2025"
     assert client.target(loss=2.3, student="1B")["kind"]
-    assert client.compare_supervised(budget="1e20:1e22:5", students=["1B"])["kind"] == "comparison"
+    compared = client.compare_supervised(budget="1e20:1e22:5", students=["1B"])
+    assert compared["kind"] == "compare-supervised"
 
 
 def test_the_client_says_what_is_wrong_with_a_server() -> None:
