@@ -19,8 +19,8 @@ Modules, each of which imports from those above it only:
     bootstrap   resampled fits
     identify    which coefficients the runs determine, and which combinations otherwise
     judge       held-out errors, extrapolation, outliers, misfit
-    analysis    the report: all of it as data, and the warnings
-    sheet       the report for people
+    report      all of it as a typed document, and its tables for people
+    analysis    from a fit to its report, with the warnings
     write       the coefficient file
     prediction  losses of new runs under a coefficient set, with intervals
 """

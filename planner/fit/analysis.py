@@ -1,28 +1,20 @@
-"""The report of a fit: everything a careful person would ask of it, as data, and the warnings."""
+"""Judging a fit: from a point fit and its resamples to the report, with its warnings."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import ClassVar
+from dataclasses import replace
 
 import numpy as np
 
-from coefficients import Misfit
 from planner import units
-from planner.documents import unwritten
 from planner.fit.bootstrap import Bootstrap, group_labels
 from planner.fit.estimate import Fit
-from planner.fit.identify import Unidentified, unidentified
+from planner.fit.identify import unidentified
 from planner.fit.judge import (
-    Bin,
     Coverage,
-    Errors,
     Extrapolation,
-    FormError,
     Influence,
     Outlier,
-    SizeErrors,
     bins,
     by_size,
     compare_forms,
@@ -33,10 +25,9 @@ from planner.fit.judge import (
     misfit,
     outliers,
 )
+from planner.fit.report import Analysis, Coefficient
 from planner.fit.rows import implausible
 from planner.fit.runs import Runs
-from planner.reports.report import Report
-from planner.reports.sheet import Sheet
 from planner.verdict import FEW_GROUPS, MISFIT, RUNS_PER_COEFFICIENT
 
 _INFLUENCE_SHARE = 0.25  # more outliers than this share of the runs are a trend, not outliers
@@ -45,68 +36,6 @@ WORSE = 2.0
 """Error of an extrapolation over that on the fitted runs from which the report says so."""
 ONE_SIDED = 1.5  # a size's mean error over that of all runs, if all its errors have one sign
 BELOW_TEACHER = 0.05  # measured students beat their teachers by 1%, and no more
-
-
-@dataclass(frozen=True)
-class Coefficient:
-    """A coefficient of a fit.
-
-    interval: 90%, None for one that is held or not identified, or without resamples. identified:
-    None for one that is held.
-    """
-
-    value: float
-    interval: tuple[float, float] | None
-    fixed: bool
-    identified: bool | None
-
-
-@dataclass(frozen=True)
-class Analysis(Report):
-    """A fit and its judgement; `remarks` are the warnings.
-
-    law, protocol: their names. objective: the minimum found; gradient_norm: largest derivative
-    there. starts: how many were fitted from; agreeing: share that ended at this optimum. scale: of
-    the scaled protocol. coefficients: by name. errors: on the fitted runs; residuals: the same by
-    ranges of each quantity. leave_one_size_out, extrapolation, forms, coverage, coverage_sizes,
-    misfit: from refits without some of the runs, absent where there are too few or none were asked
-    for. influence: of the outliers. resamples, resample_groups: of the bootstrap.
-    """
-
-    KIND: ClassVar[str] = "fit"
-
-    law: str
-    protocol: str
-    objective: float
-    gradient_norm: float
-    converged: bool
-    starts: int
-    grid_points: int
-    agreeing: float
-    scale: float | None
-    coefficients: Mapping[str, Coefficient]
-    errors: Errors
-    residuals: tuple[Bin, ...]
-    outliers: tuple[Outlier, ...]
-    influence: Influence | None
-    leave_one_size_out: tuple[SizeErrors, ...] = ()
-    extrapolation: Extrapolation | None = None
-    forms: tuple[FormError, ...] = ()
-    coverage: Coverage | None = None
-    coverage_sizes: Coverage | None = None
-    misfit: Misfit | None = None
-    resamples: int | None = None
-    resample_groups: int | None = None
-    unidentified: tuple[Unidentified, ...] = ()
-    remarks: tuple[str, ...] = ()
-    point: Fit = unwritten()
-    boot: Bootstrap | None = unwritten()
-
-    def sheet(self) -> Sheet:
-        """Headline, warnings, tables."""
-        from planner.fit import sheet
-
-        return sheet.sheet(self)
 
 
 def analyse(

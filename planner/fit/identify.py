@@ -33,8 +33,9 @@ from planner.fit.model import (
 from planner.fit.solver import minimise, stages
 from planner.fit.starts import encode
 
-FACTORS = (0.25, 0.5, 2.0, 4.0)
-_SMALL = {"A": 4.0, "B": 4.0, "c1": 4.0}  # factors an identified coefficient must feel, else 2
+FACTORS = (2.0, 4.0)
+"""An identified coefficient must feel the first of these factors, either way."""
+_LARGE = ("A", "B", "c1")  # of these the second
 _GAP = ("c1", "d1")
 _GAMMAS = np.array([1.0, 0.35, 0.6, 0.8, 1.25, 1.7, 3.0])
 _CHANCE = 2.71 / 2  # half the chi-square of one degree of freedom at 90%
@@ -122,10 +123,12 @@ def profile(point: Fit, name: str, values: Array) -> Profile:
     best, theta = _best_of(point, model, theta, len(base))
     held = model.coordinates[index].encode(np.asarray(values))
     for _ in range(_PASSES):  # a value that got stuck is freed by its neighbours' solutions
-        again = np.stack([theta, np.roll(theta, 1, axis=0), np.roll(theta, -1, axis=0)], axis=1)
+        again = np.stack([np.roll(theta, 1, axis=0), np.roll(theta, -1, axis=0)], axis=1)
         again[:, :, index] = held[:, None]
         solved = _profiled(point, model, again.reshape(-1, theta.shape[1]), free)
-        best, theta = _best_of(point, model, solved, again.shape[1])
+        other, others = _best_of(point, model, solved, again.shape[1])
+        theta = np.where((other < best)[:, None], others, theta)
+        best = np.minimum(best, other)
     return Profile(name, values, 2.0 * (best - _likelihood(point, point.residuals[None])[0]))
 
 
@@ -193,11 +196,11 @@ def unidentified(point: Fit, boot: Bootstrap | None = None) -> tuple[Unidentifie
     """Every fitted coefficient that the runs leave open, each with what they determine instead."""
     reasons: dict[str, str] = {}
     for name in point.task.free:
-        reason = _flat(point, name)
-        if reason is None and boot is not None:
-            reason = _spread(boot, name)
+        reason = None if boot is None else _spread(boot, name)
         if reason is None and name in point.at_bounds:
             reason = "the optimum rests on its bound"
+        if reason is None:  # last, as it refits
+            reason = _flat(point, name)
         if reason is not None:
             reasons[name] = reason
     told = determined(point, boot) if reasons else {}
@@ -208,21 +211,19 @@ def unidentified(point: Fit, boot: Bootstrap | None = None) -> tuple[Unidentifie
 
 
 def _flat(point: Fit, name: str) -> str | None:
+    """Whether a value some factors away fits as well; the objective only rises away from the fit,
+    so the least factors decide, and the next ones say how far it is flat."""
     low, high = point.task.form.bounds(name)
-    factors = np.array(FACTORS)
-    values = point.values[name] * factors
-    inside = (values > max(low, 0.0)) & (values < high)
-    if name in point.task.bounds:
-        inside &= (values >= point.task.bounds[name][0]) & (values <= point.task.bounds[name][1])
-    if not inside.any():
-        return None
-    rise = profile(point, name, values[inside]).rise
-    flat = factors[inside][rise < 2 * _CHANCE]
-    least = _SMALL.get(name.rpartition(".")[2], 2.0)
-    if not np.any((flat >= least) | (flat <= 1 / least)):
-        return None
-    by = max(flat.max(), 1 / flat.min())
-    return f"a {by:g} times different value fits the runs within their noise"
+    low, high = point.task.bounds.get(name, (np.nextafter(max(low, 0.0), np.inf), high))
+    own = name.rpartition(".")[2]
+    by = 1.0
+    for factor in FACTORS[1:] if own in _LARGE else FACTORS:
+        values = point.values[name] * np.array([1.0 / factor, factor])
+        values = values[(values >= low) & (values <= high) & (values > 0)]
+        if not values.size or profile(point, name, values).rise.min() >= 2 * _CHANCE:
+            break
+        by = factor
+    return f"a {by:g} times different value fits the runs within their noise" if by > 1 else None
 
 
 def _spread(boot: Bootstrap, name: str) -> str | None:

@@ -13,19 +13,20 @@ from laws._types import Array
 from laws.flops import two_n
 from planner import units
 from planner.errors import require
-from planner.fit.analysis import Analysis
 from planner.fit.estimate import Fit
 from planner.fit.identify import Profile, profile
+from planner.fit.report import Analysis
 from planner.fit.rows import Rows
 from planner.plots import style
 
 _COLOURS = style.CYCLE
 _ISOFLOP_TOLERANCE = 0.12  # runs within this log distance of a budget share its curve
 _SAME_TEACHER = 0.003  # log of teachers' losses that count as one teacher
-_PROFILE_POINTS = 21
+_PROFILE_POINTS = 15
+_COARSE_POINTS = 5  # to find how wide it is
 _WIDEST_PROFILE = float(np.log(2.0))  # half width of a profile, as a logarithm
 _TOP = 20.0  # of a profile's picture
-_NARROWINGS = 4
+_NARROWINGS = 6
 _MOST_PROFILES = 9
 
 
@@ -118,19 +119,19 @@ def _fine_profile(point: Fit, name: str) -> Profile:
     A coarse profile over a factor of two either way is narrowed until it is seen.
     """
     reach = _WIDEST_PROFILE
-    curve = profile(point, name, point.values[name] * _factors(reach))
     for _ in range(_NARROWINGS):
-        inside = np.abs(np.log(curve.values[curve.rise < _TOP] / point.values[name]))
+        coarse = profile(point, name, point.values[name] * _factors(reach, _COARSE_POINTS))
+        inside = np.abs(np.log(coarse.values[coarse.rise < _TOP] / point.values[name]))
         seen = float(inside.max()) if inside.size else 0.0
         if seen > 0.4 * reach:
-            return curve
-        reach = max(1.5 * seen, reach / _PROFILE_POINTS)
-        curve = profile(point, name, point.values[name] * _factors(reach))
-    return curve
+            reach = min(reach, 1.5 * seen)
+            break
+        reach = max(1.5 * seen, reach / _COARSE_POINTS)
+    return profile(point, name, point.values[name] * _factors(reach, _PROFILE_POINTS))
 
 
-def _factors(reach: float) -> Array:
-    return np.asarray(np.exp(np.linspace(-reach, reach, _PROFILE_POINTS)))
+def _factors(reach: float, points: int) -> Array:
+    return np.asarray(np.exp(np.linspace(-reach, reach, points)))
 
 
 def _isoflop(axes: Any, point: Fit, flops: ForwardFlops) -> None:

@@ -11,8 +11,9 @@ import pytest
 
 from coefficients import load
 from planner.fit import FORMS, Fit, Rows, Task, bootstrap, fit
-from planner.fit.analysis import Analysis, analyse
+from planner.fit.analysis import analyse
 from planner.fit.judge import by_size, coverage, extrapolation, held_out, outliers
+from planner.fit.report import Analysis
 from planner.reports import FORMATS, Screen
 from tests.fit.simulated import distillations, published, real_chinchilla, supervised
 

@@ -1,17 +1,95 @@
-"""The report of a fit for people: headline, warnings, coefficients, residuals, held-out errors."""
+"""The report of a fit: a typed document, and its tables for people."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from coefficients import Misfit
 from planner import units
-from planner.fit.analysis import Analysis
-from planner.fit.judge import Bin, Errors
+from planner.documents import unwritten
+from planner.fit.bootstrap import Bootstrap
+from planner.fit.estimate import Fit
+from planner.fit.identify import Unidentified
+from planner.fit.judge import (
+    Bin,
+    Coverage,
+    Errors,
+    Extrapolation,
+    FormError,
+    Influence,
+    Outlier,
+    SizeErrors,
+)
+from planner.reports.report import Report
 from planner.reports.sheet import Grid, Sheet
 from planner.reports.words import NOTHING
 
 ERRORS = ("runs", "mean", "worst", "bias")
 
 
-def sheet(found: Analysis) -> Sheet:
+@dataclass(frozen=True)
+class Coefficient:
+    """A coefficient of a fit.
+
+    interval: 90%, None for one that is held or not identified, or without resamples. identified:
+    None for one that is held.
+    """
+
+    value: float
+    interval: tuple[float, float] | None
+    fixed: bool
+    identified: bool | None
+
+
+@dataclass(frozen=True)
+class Analysis(Report):
+    """A fit and its judgement; `remarks` are the warnings.
+
+    law, protocol: their names. objective: the minimum found; gradient_norm: largest derivative
+    there. starts: how many were fitted from; agreeing: share that ended at this optimum. scale: of
+    the scaled protocol. coefficients: by name. errors: on the fitted runs; residuals: the same by
+    ranges of each quantity. leave_one_size_out, extrapolation, forms, coverage, coverage_sizes,
+    misfit: from refits without some of the runs, absent where there are too few or none were asked
+    for. influence: of the outliers. resamples, resample_groups: of the bootstrap.
+    """
+
+    KIND: ClassVar[str] = "fit"
+
+    law: str
+    protocol: str
+    objective: float
+    gradient_norm: float
+    converged: bool
+    starts: int
+    grid_points: int
+    agreeing: float
+    scale: float | None
+    coefficients: Mapping[str, Coefficient]
+    errors: Errors
+    residuals: tuple[Bin, ...]
+    outliers: tuple[Outlier, ...]
+    influence: Influence | None
+    leave_one_size_out: tuple[SizeErrors, ...] = ()
+    extrapolation: Extrapolation | None = None
+    forms: tuple[FormError, ...] = ()
+    coverage: Coverage | None = None
+    coverage_sizes: Coverage | None = None
+    misfit: Misfit | None = None
+    resamples: int | None = None
+    resample_groups: int | None = None
+    unidentified: tuple[Unidentified, ...] = ()
+    remarks: tuple[str, ...] = ()
+    point: Fit = unwritten()
+    boot: Bootstrap | None = unwritten()
+
+    def sheet(self) -> Sheet:
+        """Headline, warnings, tables."""
+        return _sheet(self)
+
+
+def _sheet(found: Analysis) -> Sheet:
     """Everything about a fit; its warnings are the analysis's remarks."""
     task = found.point.task
     runs = f"{len(task.rows)} runs"
