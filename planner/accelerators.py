@@ -152,8 +152,7 @@ def named(
     hint = f"did you mean {' or '.join(list(near)[:3])}?" if near else f"known: {', '.join(names)}."
     within = f" in '{text}'" if text and text.strip() != device.strip() else ""
     raise QuantityError(
-        f"unknown accelerator '{device.strip()}'{within}; {hint} Or give its peak in a TOML file, "
-        "or FLOPs like 1e21."
+        f"unknown accelerator '{device.strip()}'{within}; {hint} Or give FLOPs like 1e21."
     )
 
 

@@ -27,7 +27,7 @@ from planner.scenarios import SCENARIOS
 
 @cache
 def law() -> CoefficientSet:
-    """The default set."""
+    """The published set."""
     return load("busbridge2025")
 
 
@@ -113,7 +113,7 @@ def proof(found: Recipe, proven: bool = True) -> Certificate:
 
 
 def used() -> Coefficients:
-    """What the default set says about itself."""
+    """What the published set says about itself."""
     source = law().source
     return Coefficients(
         "busbridge2025", f"{source.citation}, {source.location}", law().flops.convention
@@ -136,15 +136,16 @@ def happy() -> Plan:
     chosen = rows["full"]
     loss = chosen.student.cross_entropy - supervised.cross_entropy
     return Plan(
-        problem=Problem(1e21, 1e9),
+        problem=Problem(1e21, 1e9, coefficients="busbridge2025"),
         recipe=chosen,
         certificate=proof(chosen),
         supervised=Baseline(supervised, Flops(float(law().flops.training(1e9, supervised.tokens)))),
         scenarios=tuple(scenario(name, found, supervised, "full") for name, found in rows.items()),
         verdict=Verdict(
             "supervised",
-            f"Train it directly: with the teacher's costs paid, distilling is {loss:.4f} nats "
-            "worse than supervised training with the same 1e21 FLOPs.",
+            "Train without a teacher",
+            f"With the teacher's costs paid, distilling is {loss:.4f} nats worse than supervised "
+            "training with the same 1e21 FLOPs.",
         ),
         warnings=(),
         coefficients=used(),
@@ -160,7 +161,7 @@ def extrapolated() -> Plan:
     tame = full_budget(3e9, model(1.1e9, 5.12e11), (1, 0))
     return replace(
         plan,
-        problem=Problem(1e21, 3e9, charge_pretraining=0.0),
+        problem=Problem(1e21, 3e9, charge_pretraining=0.0, coefficients="busbridge2025"),
         recipe=wild,
         certificate=proof(wild),
         supervised=Baseline(supervised, Flops(float(law().flops.training(3e9, supervised.tokens)))),
@@ -170,7 +171,12 @@ def extrapolated() -> Plan:
             scenario("teacher-pretraining", None, supervised, asked),
             scenario("full", full_budget(3e9, model(2.2e9, 1.5e10)), supervised, asked),
         ),
-        verdict=Verdict("distil", "Distil, but only inside the domain: the optimum leaves it."),
+        verdict=Verdict(
+            "distil",
+            "Inside the measured range: distil",
+            "The optimum leaves the domain.",
+            ("outside-domain",),
+        ),
         warnings=(
             PlanWarning(
                 "outside-domain",
@@ -207,6 +213,12 @@ def nowhere() -> Plan:
     """As extrapolated, and nothing inside the domain fits the budget."""
     return replace(
         extrapolated(),
+        verdict=Verdict(
+            "undecided",
+            "Not measured here: distilling leads by extrapolation",
+            "No plan inside the measured range fits the budget.",
+            ("outside-domain",),
+        ),
         in_domain=InDomain(
             None, None, "17 tokens per parameter for 3B parameters cost at least 1.16e21 FLOPs"
         ),
@@ -224,11 +236,12 @@ def existing_teacher() -> Plan:
         problem=Problem(
             1e21, 1e9, charge_inference=0.0, charge_pretraining=0.0,
             teachers=(Teacher(loss=2.05, name="in-house"), Teacher(size=7e9, tokens=140e9)),
+            coefficients="busbridge2025",
         ),
         recipe=replace(chosen, notes=("The teacher's pretraining is sunk and not charged.",)),
         certificate=proof(chosen),
         scenarios=(scenario("best-case", chosen, baseline, "best-case"),),
-        verdict=Verdict("distil", "Distil from in-house: 0.0303 nats better than supervised."),
+        verdict=Verdict("distil", "Distil from in-house", "0.0303 nats better than supervised."),
         considered=(
             Considered("in-house", chosen.student.cross_entropy),
             Considered("7B parameters, 140B tokens", 2.3017),
@@ -246,6 +259,7 @@ def custom_charges() -> Plan:
         problem=Problem(
             1e21, None, charge_inference=0.5, charge_pretraining=0.125,
             bounds=Bounds(student_size=(1e8, 1e9)), serving_tokens=1e12,
+            coefficients="busbridge2025",
         ),
         recipe=chosen,
         certificate=proof(chosen),
@@ -253,7 +267,10 @@ def custom_charges() -> Plan:
             *(replace(each, chosen=False) for each in plan.scenarios),
             scenario("custom", chosen, plan.supervised.model, "custom", (0.5, 0.125)),
         ),
-        verdict=Verdict("either", "Either will do: the two differ by less than the law can tell."),
+        verdict=Verdict(
+            "undecided", "Undecided: within the law's error",
+            "The two differ by less than the law can tell.", ("within-error",),
+        ),
     )  # fmt: skip
 
 

@@ -103,7 +103,7 @@ def test_every_option_reaches_the_problem(answer: Any) -> None:
             "min_student_tokens": 2e9, "max_student_tokens": 3e12, "min_teacher_size": 2e8,
             "max_teacher_size": 7e9, "min_teacher_tokens": 1e9, "max_teacher_tokens": 15e12,
             "bounds": "paper", "serving_tokens": 1e12, "round_to_architecture": True,
-            "stay_in_domain": True, "tolerance": 1e-5,
+            "stay_in_domain": True, "tolerance": 1e-5, "coefficients": "busbridge2025",
         }
     )  # fmt: skip
     assert asked[1].charge_pretraining == 0.0
@@ -300,24 +300,27 @@ def test_the_main_job_for_real() -> None:
     assert "\x1b[" not in result.stdout
     assert max(map(len, result.stdout.splitlines())) <= 100
     for piece in (
-        "Verdict",
+        "Train without a teacher",
         "Student",
         "Teacher",
-        "Supervised",
+        "▸ Supervised",
         "▸ full",
-        "Proven optimum",
+        "How sure",
         "FLOPs",
     ):
         assert piece in result.stdout
+    assert len(result.stdout.splitlines()) <= 20
+    assert "Proven optimum" in process([*QUESTION, "--details"]).stdout
 
 
 def test_a_real_plan_out_of_domain_is_loud() -> None:
-    """3B at 1e21 FLOPs with free teacher training: the frame is there, whatever the optimum is."""
+    """3B at 1e21 FLOPs with free teacher training: the headline says it, whatever the optimum is."""
     result = process(["--budget", "1e21", "--student", "3B", "--scenario", "teacher-inference"])
 
-    assert "┏━ ! Outside the measured range" in result.stdout
-    assert "inside the domain" in result.stdout
-    assert len(result.stdout.splitlines()) <= 54
+    headline = result.stdout.splitlines()[1]
+    assert "Not measured here" in headline or "Inside the measured range" in headline
+    assert "! Optimum outside the measured range" in result.stdout
+    assert len(result.stdout.splitlines()) <= 20
 
 
 def test_a_terminal_that_knows_only_ascii() -> None:
