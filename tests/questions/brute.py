@@ -10,7 +10,7 @@ from planner.problem import Problem
 
 def law() -> CoefficientSet:
     """The default set."""
-    return load("busbridge2025")
+    return load()
 
 
 def student_tokens(
