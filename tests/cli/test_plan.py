@@ -314,7 +314,7 @@ def test_the_main_job_for_real() -> None:
 
 
 def test_a_real_plan_out_of_domain_is_loud() -> None:
-    """3B at 1e21 FLOPs with free teacher training: the headline says it, whatever the optimum is."""
+    """3B at 1e21 FLOPs with free teacher training: the headline itself says so."""
     result = process(["--budget", "1e21", "--student", "3B", "--scenario", "teacher-inference"])
 
     headline = result.stdout.splitlines()[1]

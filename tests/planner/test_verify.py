@@ -269,7 +269,7 @@ def test_the_bound_agrees_with_the_solver(kind: str) -> None:
             continue
         compared += 1
         loss = recipe.student.cross_entropy
-        bound = second_bound(problem, load_coefficients(), loss)
+        bound = second_bound(problem, problem.coefficient_set(), loss)
         assert certificate.lower_bound <= bound.best + 1e-9
         assert loss - 1.01e-4 <= bound.lower <= loss + 1e-9, problem
         alone = second_bound(problem, load_coefficients(), loss + 0.1, 1e-3)
@@ -297,7 +297,7 @@ def test_a_failed_program_loosens_the_bound_only(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(verify_bound._Program, "solve", wrong)
 
-    assert second_bound(problem, load_coefficients(), loss).lower <= loss
+    assert second_bound(problem, problem.coefficient_set(), loss).lower <= loss
 
 
 @pytest.mark.parametrize("form", ["toml", "json"])

@@ -186,8 +186,8 @@ def test_a_sign_inside_its_noise_is_said_to_be() -> None:
 
 
 def test_a_planted_wrong_law_fails() -> None:
-    """A law with half its c0 thinks too little of strong teachers. Its recipe is 4% of the loss
-    (0.1 nats at the paper's losses) worse than a neighbour; the right law's is the best tried."""
+    """A law with half its c0 thinks too little of strong teachers. Its recipe is 0.48
+    nats, 4.5% of the loss, worse than a neighbour; the right law's is the best tried."""
 
     def wrong(law: Any) -> Any:
         return replace(law, c0=0.5 * law.c0)
