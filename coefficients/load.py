@@ -29,7 +29,7 @@ from laws import (
 )
 from laws.flops import transformer, two_n
 
-DEFAULT = "busbridge2025"
+DEFAULT = "busbridge2025-refit"
 
 _TABLES = (
     "name", "supervised", "distillation", "domain", "flops", "source", "quality", "draws",
