@@ -63,9 +63,9 @@ class OtherView:
 
     source: str
     cross_entropy: float
-    interval: Interval | None
     disagrees: bool
     matters: bool
+    interval: Interval | None = None
 
 
 def other_view(recipe: Recipe, coefficients: CoefficientSet) -> OtherView | None:
@@ -77,7 +77,7 @@ def other_view(recipe: Recipe, coefficients: CoefficientSet) -> OtherView | None
     spread = _interval(recipe, other)
     apart = _apart(ours, _interval(recipe, coefficients), theirs, spread)
     large = abs(theirs - ours) > ALARM * ours
-    return OtherView(other.name, theirs, spread, apart, apart and large)
+    return OtherView(other.name, theirs, apart, apart and large, spread)
 
 
 def other_losses(plans: Many, coefficients: CoefficientSet) -> Array | None:

@@ -22,14 +22,15 @@ GLOSSARY = (
 def render(sheet: Sheet, screen: Screen) -> str:
     """The sheet in Markdown between its date and its command."""
     body = markdown.render(replace(sheet, data={}), screen)
-    made = f"{date.today().isoformat()}, distillation-planner {_version()}"
     again = f"\n\n```sh\n{screen.command}\n```" if screen.command else ""
     words = "\n".join(f"- {line}" for line in GLOSSARY)
-    return f"{body}\n### Words\n\n{words}\n\nMade on {made}.{again}\n"
+    return f"{body}\n### Words\n\n{words}\n\nMade on {made()}.{again}\n"
 
 
-def _version() -> str:
+def made() -> str:
+    """The day, and the planner's name and version."""
     try:
-        return metadata.version("distillation-planner")
+        version = metadata.version("distillation-planner")
     except metadata.PackageNotFoundError:  # imported from a folder that was never installed
-        return "unknown"
+        version = "(not installed)"
+    return f"{date.today().isoformat()}, distillation-planner {version}"

@@ -64,7 +64,7 @@ def _short_warnings(sheet: Sheet) -> RenderableType:
     lines = [words.left_ranges(left)] if left else []
     lines += texts([each for each in sheet.warnings if not words.leaves_range(each)])
     colour = "red" if sheet.alarming else "yellow"
-    lines = [f"! {line[0].upper()}{line[1:]}" for line in (*lines, *map(tidy, sheet.urgent))]
+    lines = [f"! {line[:1].upper()}{line[1:]}" for line in (*lines, *map(tidy, sheet.urgent))]
     return Padding(Text("\n".join(lines), style=colour), (0, 1))
 
 

@@ -53,13 +53,18 @@ def answer(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[Problem]]:
 
 @pytest.mark.parametrize("format_name", FORMATS)
 @pytest.mark.parametrize("name", PLANS)
-def test_stdout_is_the_report(name: str, format_name: str, answer: Any, golden: Golden) -> None:
+def test_stdout_is_the_report(
+    name: str, format_name: str, answer: Any, golden: Golden, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Exactly the report on stdout; what data formats cannot shout goes to stderr."""
+    monkeypatch.setattr("planner.reports.brief.made", lambda: "2026-01-01, distillation-planner 0")
     answer(name)
     result = run([*QUESTION, "--format", format_name])
+    typed = "\n```sh\nplan --budget 1e21 --student 1B --format brief\n```\n"
 
     assert result.exit_code == 0
-    golden(f"{name}{FORMATS[format_name].suffix}", result.stdout)
+    assert result.stdout.endswith(typed) == (format_name == "brief")
+    golden(f"{name}{FORMATS[format_name].suffix}", result.stdout.removesuffix(typed))
     warnings = [] if FORMATS[format_name].shows_warnings else PLANS[name]().warnings
     assert result.stderr == "".join(f"Warning: {each.text}\n" for each in warnings)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from hypothesis import strategies as st
@@ -19,7 +19,9 @@ from planner.results import (
     ExistingTeacher,
     Flops,
     InDomain,
+    Method,
     Model,
+    Reason,
     Recipe,
     ScenarioResult,
     Verdict,
@@ -138,7 +140,13 @@ plans = st.builds(
     certificate=certificates,
     supervised=baselines,
     scenarios=st.lists(scenarios(), max_size=3).map(tuple),
-    verdict=st.builds(Verdict, st.sampled_from(["distil", "supervised", "either"]), texts),
+    verdict=st.builds(
+        Verdict,
+        st.sampled_from(get_args(Method)),
+        texts.filter(bool),
+        texts,
+        st.lists(st.sampled_from(get_args(Reason)), max_size=2, unique=True).map(tuple),
+    ),
     warnings=st.lists(warnings, max_size=3).map(tuple),
     coefficients=st.builds(Coefficients, texts, texts, texts, texts.filter(bool)),
     in_domain=st.none() | st.builds(InDomain, st.none() | recipes, st.none() | certificates, texts),

@@ -41,9 +41,9 @@ def _described(document: Any, node: dict[str, Any], whole: dict[str, Any]) -> No
     """Every key of the document is a property of the schema."""
     if "$ref" in node:
         node = whole["$defs"][node["$ref"].removeprefix("#/$defs/")]
-    for branch in node.get("anyOf", ()):
-        if document is not None and "$ref" in branch:
-            _described(document, branch, whole)
+    objects = [branch for branch in node.get("anyOf", ()) if "$ref" in branch]
+    if document is not None and objects:
+        _described(document, _branch(document, objects, whole), whole)
     if isinstance(document, list) and "items" in node:
         for each in document:
             _described(each, node["items"], whole)
@@ -51,6 +51,16 @@ def _described(document: Any, node: dict[str, Any], whole: dict[str, Any]) -> No
         assert set(document) == set(node["properties"])
         for key, value in document.items():
             _described(value, node["properties"][key], whole)
+
+
+def _branch(document: Any, objects: list[dict[str, Any]], whole: dict[str, Any]) -> dict[str, Any]:
+    """The kind of object that has these keys; the first where none has them all."""
+    for branch in objects:
+        if set(document) == set(
+            whole["$defs"][branch["$ref"].removeprefix("#/$defs/")]["properties"]
+        ):
+            return branch
+    return objects[0]
 
 
 @cache

@@ -14,8 +14,11 @@ Golden = Callable[[str, str], None]
 
 @pytest.mark.parametrize("format_name", FORMATS)
 @pytest.mark.parametrize("plan", PLANS)
-def test_every_format_of_every_plan(plan: str, format_name: str, golden: Golden) -> None:
-    """A report changes only when somebody means it to."""
+def test_every_format_of_every_plan(
+    plan: str, format_name: str, golden: Golden, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A report changes only when somebody means it to, and not with the day or the version."""
+    monkeypatch.setattr("planner.reports.brief.made", lambda: "2026-01-01, distillation-planner 0")
     golden(f"{plan}{FORMATS[format_name].suffix}", PLANS[plan]().render(format_name))
 
 
@@ -24,6 +27,12 @@ def test_every_format_of_every_plan(plan: str, format_name: str, golden: Golden)
 def test_tables_at_other_widths(plan: str, width: int, golden: Golden) -> None:
     """Narrow and wide terminals have layouts of their own."""
     golden(f"{plan}.{width}.txt", PLANS[plan]().render("table", Screen(width)))
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_all_details(plan: str, golden: Golden) -> None:
+    """What --details adds."""
+    golden(f"{plan}.details.txt", PLANS[plan]().render("table", Screen(details=True)))
 
 
 def test_table_in_colour(golden: Golden) -> None:

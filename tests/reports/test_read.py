@@ -57,7 +57,7 @@ def test_every_fault_is_listed() -> None:
         "recipe.student.cross_entropy: field required",
         "recipe.teacher.Model.parameters: input should be a valid number ('1B')",
         "supervised.model.existing: input should be False (1)",
-        "verdict.method: input should be 'distil', 'supervised' or 'either' ('hope')",
+        "verdict.method: input should be 'distil', 'supervised' or 'undecided' ('hope')",
     } <= set(caught.value.problems)
 
 
