@@ -21,7 +21,7 @@ def run(*arguments: str) -> Result:
 
 def test_the_table_shows_ranges_teacher_and_shapes() -> None:
     """Ranges, the cheapest teacher and buildable models."""
-    result = run("near-optimal", *QUESTION)
+    result = run("near-optimal", *QUESTION, "--details")
 
     assert result.exit_code == 0
     for words in ("student tokens", "cheapest teacher", "Buildable teachers in the set"):

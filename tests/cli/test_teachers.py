@@ -20,7 +20,7 @@ def run(*arguments: str) -> Result:
 
 def test_the_catalogue_is_ranked_unless_teachers_are_named() -> None:
     """Estimates are marked, the gap is named."""
-    result = run("--budget", "1e21", "--student", "1B")
+    result = run("--budget", "1e21", "--student", "1B", "--details")
 
     assert result.exit_code == 0
     assert "49 teachers" in result.stdout

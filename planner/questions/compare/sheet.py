@@ -63,9 +63,20 @@ def verdict(each: Comparison) -> str:
     """One sentence: for every scenario, where distilling is the better way."""
     phrases: dict[str, list[str]] = {}
     for curve in each.curves:
-        phrases.setdefault(where_it_pays(curve, each), []).append(curve.scenario)
+        phrase = where_it_pays(curve, each) + _extrapolated(curve)
+        phrases.setdefault(phrase, []).append(curve.scenario)
     parts = [f"{phrase} ({', '.join(names)})" for phrase, names in phrases.items()]
     return f"{_capital(student(each))}: distilling {'; '.join(parts)}{cap(each)}."
+
+
+def _extrapolated(curve: Curve) -> str:
+    """Whether the plans behind a phrase were measured: those that win, or all where none does."""
+    compared = np.isfinite(curve.difference) & ~curve.held
+    wins = compared & (curve.sign < 0)
+    inside = curve.inside[wins if np.any(wins) else compared]
+    if np.all(inside):
+        return ""
+    return ", partly by extrapolation" if np.any(inside) else ", by extrapolation"
 
 
 def cap(each: Comparison) -> str:

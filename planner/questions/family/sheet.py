@@ -11,6 +11,7 @@ from planner.questions.family.answer import FamilyPlan, Student
 from planner.questions.family.growth import Growth
 from planner.reports.sheet import Grid, Sheet, first_only
 from planner.reports.words import NOTHING, TERM_WORDS, count, ratio, signed
+from planner.verdict import LAW_ERROR
 
 
 def sheet(plan: FamilyPlan) -> Sheet:
@@ -22,12 +23,13 @@ def sheet(plan: FamilyPlan) -> Sheet:
     return Sheet(
         kind="family",
         title=title(plan),
+        headline=headline(plan),
         verdict=verdict(plan),
         grids=first_only(grids),
         warnings=plan.warnings,
         details=_notes(plan, growth),
         rows=tuple(_row(student) for student in plan.students),
-        method="distil" if plan.worth_it else "supervised",
+        method=method(plan),
     )
 
 
@@ -40,38 +42,56 @@ def title(plan: FamilyPlan) -> str:
     return f"One teacher for {plan.count} students with {budget} FLOPs, {logits}"
 
 
+def method(plan: FamilyPlan) -> str:
+    """``distil``, ``supervised``, or ``undecided`` where the plan was not measured or the methods
+    differ by less than the law can tell."""
+    if _outside(plan) or _within_error(plan):
+        return "undecided"
+    return "distil" if plan.worth_it else "supervised"
+
+
+def headline(plan: FamilyPlan) -> str:
+    """What to do, with what stands against it."""
+    leads = "one teacher for all" if plan.worth_it else "training without a teacher"
+    if _outside(plan):
+        return f"Not measured here: {leads} leads by extrapolation"
+    if _within_error(plan):
+        return f"Undecided: {leads} leads within the law's own error of about {LAW_ERROR:.0%}"
+    return "Distil from one teacher" if plan.worth_it else "Train without a teacher"
+
+
+def _outside(plan: FamilyPlan) -> bool:
+    return any(each.code == "outside-domain" for each in plan.warnings)
+
+
+def _within_error(plan: FamilyPlan) -> bool:
+    return not plan.by_targets and abs(plan.direct - plan.objective) < LAW_ERROR * plan.direct
+
+
 def verdict(plan: FamilyPlan) -> str:
     """Whether the teacher pays, in a sentence or two."""
     if plan.by_targets:
         budget, direct = units.format_flops(plan.objective), plan.direct
         if not math.isfinite(direct):
-            text = (
-                f"Distil: {budget} FLOPs reach every target, and training directly reaches some of "
-                "them at no cost within the bounds."
+            return (
+                f"{budget} FLOPs reach every target with one teacher; without a teacher some are "
+                "out of reach within the bounds."
             )
-        elif plan.worth_it:
+        if plan.worth_it:
             saved = units.format_share(1 - plan.objective / direct)
-            text = (
-                f"Distil: {budget} FLOPs reach every target, {saved} less than the "
-                f"{units.format_flops(direct)} of training directly."
+            return (
+                f"{budget} FLOPs reach every target with one teacher, {saved} less than the "
+                f"{units.format_flops(direct)} without one."
             )
-        else:
-            text = (
-                f"Train directly: every target costs {units.format_flops(direct)} FLOPs that way "
-                f"and {budget} with a teacher."
-            )
-        return text
-    difference = abs(plan.direct - plan.objective)
-    if plan.worth_it:
-        text = (
-            f"Distil: one teacher makes the {plan.count} students {difference:.4f} nats better on "
-            "average than training each directly with the same total budget."
+        return (
+            f"Every target costs {units.format_flops(direct)} FLOPs without a teacher and {budget} "
+            "with one."
         )
-    else:
-        text = (
-            f"Train directly: with one teacher the {plan.count} students are {difference:.4f} nats "
-            "worse on average than trained each directly with the same total budget."
-        )
+    than = "better" if plan.worth_it else "worse"
+    text = (
+        f"With one teacher the {plan.count} students are {abs(plan.direct - plan.objective):.4f} "
+        f"nats {than} on average than without, on the same total budget."
+    )
     return text if plan.growth is None else f"{text} {break_even(plan.growth)}"
 
 
