@@ -8,16 +8,16 @@ from coefficients import CoefficientSet, load
 from planner.problem import Problem
 
 
-def law() -> CoefficientSet:
-    """The default set."""
-    return load()
+def law(problem: Problem | None = None) -> CoefficientSet:
+    """The problem's set, or the default one."""
+    return load() if problem is None else problem.coefficient_set()
 
 
 def student_tokens(
     problem: Problem, size: np.ndarray | float, tokens: np.ndarray | float
 ) -> np.ndarray:
     """Tokens the budget pays under teachers of these sizes and tokens (Eq. 9), capped by bounds."""
-    forward = law().flops.per_token
+    forward = law(problem).flops.per_token
     assert problem.student is not None
     rest = problem.budget - 3 * problem.charge_pretraining * forward(size) * tokens
     per_token = 3 * forward(problem.student) + problem.charge_inference * forward(size)
@@ -26,10 +26,10 @@ def student_tokens(
 
 def losses(problem: Problem, size: np.ndarray, tokens: np.ndarray) -> np.ndarray:
     """Student losses under these teachers with all tokens the budget pays; inf where it cannot."""
-    distillation = law().distillation
+    distillation = law(problem).distillation
     assert distillation is not None and problem.student is not None
     paid = student_tokens(problem, size, tokens)
-    teacher = law().supervised.loss(size, tokens)
+    teacher = law(problem).supervised.loss(size, tokens)
     ok = paid >= problem.bounds.student_tokens[0]
     found = distillation.loss(problem.student, np.where(ok, paid, 1e9), teacher)
     return np.where(ok, found, np.inf)
@@ -55,6 +55,6 @@ def best_loss(problem: Problem, points: int = 160, rounds: int = 5) -> float:
 def supervised_loss(problem: Problem) -> float:
     """The supervised loss of the problem's student: all of the budget in tokens."""
     assert problem.student is not None
-    per_token = 3 * float(law().flops.per_token(problem.student))
+    per_token = 3 * float(law(problem).flops.per_token(problem.student))
     tokens = min(problem.budget / per_token, problem.bounds.student_tokens[1])
-    return float(law().supervised.loss(problem.student, tokens))
+    return float(law(problem).supervised.loss(problem.student, tokens))

@@ -24,7 +24,7 @@ from planner.scenarios import SCENARIOS
 from tests.examples import examples
 from tests.questions import brute
 
-STUDENT = Problem(1.0, 1e9)
+STUDENT = Problem(1.0, 1e9, coefficients="busbridge2025")
 
 
 def best(problem: Problem) -> float:
