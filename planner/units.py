@@ -210,8 +210,8 @@ def format_loss(value: float) -> str:
 
 
 def format_share(value: float) -> str:
-    """A share of the whole: ``12.3%``."""
-    return f"{100 * value:.1f}%"
+    """A share of the whole: ``12.3%``; less than the whole never reads as all of it."""
+    return ">99.9%" if 0.9995 <= value < 1 - 1e-9 else f"{100 * value:.1f}%"
 
 
 def format_ratio(value: float) -> str:

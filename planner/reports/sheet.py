@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeGuard
 
 from planner.results import Warning
 
@@ -58,7 +58,8 @@ class Sheet:
 
     headline: the answer in a few words. verdict: in a sentence or two; method: whose colour it has
     ("distil", "supervised", "undecided"). warnings stand right below it, then `urgent` lines;
-    alarming: whether they take the ground from under the numbers. grids: tables. notes: remarks
+    alarming: whether they take the ground from under the numbers;
+    subject: what leaves the measured range. grids: tables. notes: remarks
     below; details: remarks that a brief leaves out. data: the JSON document, rows: the lines of
     CSV.
     """
@@ -77,6 +78,7 @@ class Sheet:
     subtitle: str = ""
     urgent: tuple[str, ...] = ()
     alarming: bool = True
+    subject: str = "Optimum"
 
 
 def first_only(grids: Sequence[Grid]) -> tuple[Grid, ...]:
@@ -84,8 +86,20 @@ def first_only(grids: Sequence[Grid]) -> tuple[Grid, ...]:
     return (*grids[:1], *(replace(each, detail=True) for each in grids[1:]))
 
 
+def leaves_range(warning: str | Warning) -> TypeGuard[Warning]:
+    """Whether the warning says that the recipe leaves a measured range."""
+    if isinstance(warning, str):
+        return False
+    return warning.code == "outside-domain" and None not in (warning.range, warning.value)
+
+
 def selected(sheet: Sheet, details: bool) -> Sheet:
-    """The sheet with its details among the remarks, or without them: the only rule of a brief."""
+    """The sheet with its details among the remarks, or without them: the only rule of a brief.
+
+    A sheet without a headline gets one where its numbers leave the measured range.
+    """
+    if not sheet.headline and any(map(leaves_range, sheet.warnings)):
+        sheet = replace(sheet, headline="Not measured here: the law extrapolates")
     if details:
         return replace(sheet, notes=(*sheet.notes, *sheet.details), details=())
     grids = tuple(each for each in sheet.grids if not each.detail)

@@ -61,7 +61,7 @@ def _parts(sheet: Sheet, screen: Screen) -> list[RenderableType]:
 def _short_warnings(sheet: Sheet) -> RenderableType:
     """A line per warning; quantities that leave their ranges share one."""
     left = [each for each in sheet.warnings if words.leaves_range(each)]
-    lines = [words.left_ranges(left)] if left else []
+    lines = [words.left_ranges(left, sheet.subject)] if left else []
     lines += texts([each for each in sheet.warnings if not words.leaves_range(each)])
     colour = "red" if sheet.alarming else "yellow"
     lines = [f"! {line[:1].upper()}{line[1:]}" for line in (*lines, *map(tidy, sheet.urgent))]

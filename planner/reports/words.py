@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TypeGuard
 
 from planner import units
+from planner.reports.sheet import leaves_range as leaves_range
 from planner.reports.sheet import tidy as tidy
 from planner.results import AnyModel, Certificate, Flops, Recipe
 from planner.results import Warning as PlanWarning
@@ -96,13 +96,6 @@ def warnings_title(warnings: Sequence[str | PlanWarning]) -> str:
     return "Warning" if len(warnings) == 1 else "Warnings"
 
 
-def leaves_range(warning: str | PlanWarning) -> TypeGuard[PlanWarning]:
-    """Whether the warning says that the recipe leaves a measured range."""
-    if isinstance(warning, str):
-        return False
-    return warning.code == "outside-domain" and None not in (warning.range, warning.value)
-
-
 def warning_cells(warning: PlanWarning) -> tuple[str, str, str]:
     """Quantity, value and range of a warning that has them."""
     assert warning.value is not None
@@ -117,14 +110,14 @@ def warning_cells(warning: PlanWarning) -> tuple[str, str, str]:
     )
 
 
-def left_ranges(warnings: Sequence[PlanWarning]) -> str:
-    """``Outside the measured range: student tokens 20T (203x), ...``."""
+def left_ranges(warnings: Sequence[PlanWarning], of: str) -> str:
+    """``Optimum outside the measured range: student tokens 20T (203x), ...``."""
     parts = []
     for each in warnings:
         name, value, where = warning_cells(each)
         factor = where.partition(", ")[2].removesuffix(" outside")
         parts.append(f"{name} {value}{f' ({factor})' if factor else ''}")
-    return f"Optimum outside the measured range: {', '.join(parts)}."
+    return f"{of} outside the measured range: {', '.join(parts)}."
 
 
 def quantity(name: str, value: float) -> str:

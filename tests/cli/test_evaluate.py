@@ -67,6 +67,16 @@ def test_an_existing_teacher_is_known_by_its_loss() -> None:
     assert "Rules of thumb" not in result.stdout
 
 
+def test_a_recipe_that_was_not_measured_says_so_first() -> None:
+    """Whatever the law makes of it."""
+    lines = run(
+        "--student", "3B", "--student-tokens", "5B", "--teacher", "size=84B,tokens=20T"
+    ).stdout.splitlines()
+
+    assert "Not measured here" in lines[1]
+    assert any(line.startswith(" ! Your recipe outside the measured range") for line in lines)
+
+
 def test_the_picture_is_written(tmp_path: Path) -> None:
     """One whole PNG."""
     target = tmp_path / "mine.png"

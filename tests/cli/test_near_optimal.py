@@ -28,6 +28,18 @@ def test_the_table_shows_ranges_teacher_and_shapes() -> None:
         assert words in result.stdout
 
 
+def test_a_set_around_an_extrapolation_says_so_first() -> None:
+    """In the headline and the line below it, before any range."""
+    result = run(
+        "near-optimal", "--budget", "1e21", "--student", "3B", "--scenario", "teacher-inference"
+    )
+    lines = result.stdout.splitlines()
+
+    assert "Not measured here" in lines[1]
+    below = next(i for i, line in enumerate(lines) if line.startswith("╰")) + 1
+    assert lines[below].startswith(" ! Optimum outside the measured range")
+
+
 def test_plan_shows_the_set_below_the_plan() -> None:
     """The option without a value means half a per cent; the plan itself stays what it was."""
     alone = run(*QUESTION).stdout

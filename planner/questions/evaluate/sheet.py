@@ -26,6 +26,7 @@ def sheet(found: Evaluation) -> Sheet:
         method="distil" if found.excess < LAW_ERROR * _loss(found.recipe) else "undecided",
         grids=first_only(grids),
         warnings=_warnings(found),
+        subject="Your recipe",
         details=_notes(found),
         rows=_rows(found),
     )

@@ -27,8 +27,9 @@ from planner.optimum import Many, optima, solve_batch
 from planner.problem import Problem
 from planner.questions.base import Answer, Law
 from planner.recipe import Row, recipe_of
-from planner.results import Certificate, Coefficients, Recipe
+from planner.results import Certificate, Coefficients, Recipe, Warning
 from planner.rows import to_batches
+from planner.verdict import domain_warnings
 
 WITHIN = 0.005
 """Default ceiling: half a percent above the best loss."""
@@ -88,7 +89,8 @@ class NearOptimal(Answer):
 
     within: of what, in words. shapes: buildable models in the set. cheapest_teacher: the recipe
     whose teacher takes the fewest FLOPs to train, charged or not: `cheapest_training`, against
-    `best_training` for the best recipe's; None for existing teachers.
+    `best_training` for the best recipe's; None for existing teachers. warnings: where the best
+    recipe leaves the measured range.
     """
 
     KIND: ClassVar[str] = "near-optimal"
@@ -105,6 +107,7 @@ class NearOptimal(Answer):
     cheapest_teacher: Recipe | None = None
     best_training: float | None = None
     cheapest_training: float | None = None
+    warnings: tuple[Warning, ...] = ()
     law: Law = unwritten()
 
     def span(self, variable: str) -> Span:
@@ -163,6 +166,7 @@ def near_optimal(
         cheapest,
         None if cheapest is None else _training(best, chosen),
         None if cheapest is None else _training(cheapest, chosen),
+        domain_warnings(best, chosen),
         chosen,
     )
 

@@ -26,7 +26,7 @@ def sheet(found: NearOptimal) -> Sheet:
         kind="near-optimal",
         title=title(found),
         verdict=verdict(found),
-        method="distil",
+        warnings=found.warnings,
         grids=first_only(grids(found)),
         details=_notes(found),
         rows=tuple(_row(span) for span in found.spans),
