@@ -25,14 +25,15 @@ def command(name: str) -> click.Command:
     if entry.has_picture:
         function = plot_option()(function)
     function = server_options()(function)
-    example = " ".join(_words(kind, kind.EXAMPLE))
+    words = _words(kind, kind.EXAMPLE)
+    example = " ".join(("plan", *(() if name == "plan" else (name,)), *words))
     return click.Command(
         name,
         callback=function,
         params=[*_options(kind), *_declared(function)],
         short_help=entry.summary,
-        help=f"{inspect.getdoc(kind)}\n\n\b\nplan {name} {example}",
-        epilog=f"Example: plan {name} {example}",
+        help=inspect.getdoc(kind),
+        epilog=f"Example: {example}",
     )
 
 
