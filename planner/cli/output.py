@@ -16,6 +16,7 @@ from planner.reports.sheet import texts
 
 if TYPE_CHECKING:
     from planner.reports.report import Report
+    from planner.reports.sheet import Sheet
 
 
 @dataclass(frozen=True)
@@ -67,11 +68,19 @@ class Output:
 
     def answer(self, answer: Report) -> None:
         """Write a result in the chosen format, its warnings on stderr if the format hides them."""
-        sheet = answer.sheet()
         self.write(answer.render(self.format, self.screen))
-        if not FORMATS[self.format].shows_warnings or self.path is not None:
-            for text in texts(sheet.warnings):
-                self.remark(f"Warning: {text}", "yellow")
+        if self.hides_warnings:
+            self.warn(answer.sheet())
+
+    @property
+    def hides_warnings(self) -> bool:
+        """Whether nobody sees the warnings of what was written."""
+        return not FORMATS[self.format].shows_warnings or self.path is not None
+
+    def warn(self, sheet: Sheet) -> None:
+        """Say a result's warnings on stderr."""
+        for text in texts(sheet.warnings):
+            self.remark(f"Warning: {text}", "yellow")
 
     def write(self, text: str) -> None:
         """Write any result: to the file, whole or not at all, or to stdout."""

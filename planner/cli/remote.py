@@ -19,7 +19,6 @@ import click
 from planner.cli.output import Output
 from planner.documents import parse, read_text
 from planner.errors import ProblemError
-from planner.reports import FORMATS
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -37,6 +36,7 @@ class Server:
         """Write the server's answer to a question exactly as a local one would be written."""
         from planner.catalogue import SHIPPED
         from planner.client import Client
+        from planner.questions import QUESTIONS
 
         if plot is not None:
             raise ProblemError("a server draws no picture; leave out --plot or --server.")
@@ -48,9 +48,8 @@ class Server:
         screen, client = output.screen, Client(self.url, self.token)
         more = (screen.width, screen.colour, screen.unicode, screen.details)
         output.write(client.render(name, body, output.format, *more))
-        if not FORMATS[output.format].shows_warnings or output.path is not None:
-            for warning in client.ask(name, body).get("warnings", ()):
-                output.remark(f"Warning: {warning['text']}", "yellow")
+        if output.hides_warnings:
+            output.warn(QUESTIONS[name].answer.from_document(client.ask(name, body)).sheet())
 
 
 def server_options() -> Callable[[Function], Function]:

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import Body, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
@@ -27,7 +28,7 @@ from planner.documents import sentence
 from planner.errors import INPUT_ERRORS
 from planner.questions import QUESTIONS, Entry
 from planner.reports import FORMATS
-from planner.service import catalogues, fitting
+from planner.service import accept, catalogues, fitting
 from planner.service.jobs import Jobs, JobStatus
 from planner.service.limits import Settings
 from planner.service.metrics import CONTENT_TYPE, Metrics
@@ -118,6 +119,7 @@ def create_app(settings: Settings | None = None, allowed_hosts: tuple[str, ...] 
     _add_jobs(app, service)
     _add_plain(app, service)
     catalogues.add(app)
+    _add_heads(app)
     app.mount("/page", Page(directory=PAGE))
     _add_errors(app)
     _add_middleware(app, service, allowed_hosts)
@@ -158,7 +160,7 @@ def _add_question(app: FastAPI, service: Service, name: str, entry: Entry) -> No
     async def answer(
         request: Request,
         question: Any,
-        format: Any = "json",  # noqa: A002 - the name of the query parameter
+        format: Any = None,  # noqa: A002 - the name of the query parameter
         width: Any = 100,
         colour: bool = False,
         unicode: bool = True,
@@ -166,9 +168,12 @@ def _add_question(app: FastAPI, service: Service, name: str, entry: Entry) -> No
     ) -> Response:
         _check_query(request, QUERY)
         options = {
-            "format": format, "width": width, "colour": colour, "unicode": unicode,
+            "format": format or accept.choose(request.headers.get("accept", "")),
+            "width": width,
+            "colour": colour,
+            "unicode": unicode,
             "details": details,
-        }  # fmt: skip
+        }
         lane = "quick" if question.quick else "wide"
         return await service.ask(request, name, await request.body(), options, lane)
 
@@ -176,7 +181,7 @@ def _add_question(app: FastAPI, service: Service, name: str, entry: Entry) -> No
     answer.__doc__ = inspect.getdoc(entry.question)
     answer.__annotations__ |= {
         "question": Annotated[entry.question, Body(openapi_examples=_examples(entry))],
-        "format": Annotated[form, Query(description="How the answer is written.")],
+        "format": Annotated[form, Query(description=WRITTEN)],
         "width": Annotated[int, Query(ge=40, le=400, description="Columns of a table.")],
     }
     app.add_api_route(
@@ -191,6 +196,7 @@ def _add_question(app: FastAPI, service: Service, name: str, entry: Entry) -> No
     )
 
 
+WRITTEN = "How the answer is written; unless given, as the Accept header likes best, or JSON."
 QUERY = ("format", "width", "colour", "unicode", "details")
 
 
@@ -318,7 +324,14 @@ def _add_plain(app: FastAPI, service: Service) -> None:
         ("/v1/ready", ready),
         ("/metrics", metrics),
     ):
-        app.add_api_route(path, function, methods=["GET", "HEAD"], include_in_schema=False)
+        app.add_api_route(path, function, methods=["GET"], include_in_schema=False)
+
+
+def _add_heads(app: FastAPI) -> None:
+    """HEAD wherever GET is; the document does not state it, since it tells nothing of its own."""
+    for route in [each for each in app.routes if isinstance(each, APIRoute)]:
+        if "GET" in (route.methods or ()):
+            app.add_api_route(route.path, route.endpoint, methods=["HEAD"], include_in_schema=False)
 
 
 def _add_errors(app: FastAPI) -> None:

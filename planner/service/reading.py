@@ -29,7 +29,7 @@ def read_question(name: str, body: bytes, limits: Limits) -> Question:
             near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
             hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}."
             raise ProblemError(f"unknown key '{key}'{hint}")
-    question = kind(**{key: value for key, value in given.items() if value is not None})
+    question = kind.of({key: value for key, value in given.items() if value is not None})
     _check_files(question)
     teachers = getattr(question, "teachers", ())
     if isinstance(teachers, list | tuple) and len(teachers) > limits.teachers:

@@ -71,10 +71,14 @@ def test_a_fitted_set_answers_other_questions(server: Server, tmp_path: Path) ->
     found = client.fit("\n".join(rows), resamples=0, judgement="false")
     question = {"budget": 1e21, "student": "1B"}
     fitted = client.plan(question, coefficients=found["coefficients"])
-    published = client.plan(question)
+    published = client.plan(question, coefficients="busbridge2025")
+    default = client.plan(question)
 
     assert fitted["recipe"]["student"]["cross_entropy"] == pytest.approx(
         published["recipe"]["student"]["cross_entropy"], abs=2e-3
+    )
+    assert fitted["recipe"]["student"]["cross_entropy"] != pytest.approx(
+        default["recipe"]["student"]["cross_entropy"], abs=2e-3
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import re
 import shutil
 import subprocess
@@ -41,16 +42,18 @@ def test_typing_a_budget_shows_the_command_lines_numbers(open_page: Open) -> Non
     plan = solve(Problem.from_mapping({"budget": "30 PFLOP-days", "student": "3B"}))
     _settled(page, sheet.title(plan))
 
-    models = (plan.recipe.student, plan.recipe.teacher, plan.supervised.model)
-    first, second, third = (2, 0, 1) if plan.verdict.method == "supervised" else (0, 1, 2)
+    # where the optimum leaves the measured range, the recipes inside it are those to take
+    assert plan.decisive.recipe is not plan.recipe
+    supervised = plan.recommendation.method == "supervised"
+    first, second, third = (2, 0, 1) if supervised else (0, 1, 2)
     expected = [
         [label, cells[first], cells[second], cells[third]]
-        for label, cells in words.model_rows(models)
+        for label, cells in words.model_rows(plan.decisive.models)
     ]
     assert _cells(page, "#models") == expected
     assert _cells(page, "#flops") == [
         [label, flops, units.format_share(share)]
-        for label, flops, share in words.flops_rows(plan.recipe.flops)
+        for label, flops, share in words.flops_rows(plan.recommendation.flops)
     ]
     assert page.inner_text("#verdict-text") == plan.verdict.text
     assert page.inner_text("#certificate") == words.certificate(plan.certificate)
@@ -149,8 +152,8 @@ def test_the_dagger_is_explained_only_where_it_stands(open_page: Open) -> None:
     note, table = page.locator("#scenario-note"), page.locator("#scenario-table")
     table.get_by_text("teacher-inference †").wait_for()
     assert note.is_visible()
-    page.evaluate("location.hash = '#budget=1e21&student=1B&teacher=size=7B,tokens=140B'")
-    table.get_by_text("7B on 140B").first.wait_for()
+    page.evaluate("location.hash = '#budget=1e20&student=500M&teacher=size=1B,tokens=20B'")
+    table.get_by_text("1B on 20B").first.wait_for()
     assert "†" not in table.inner_text()
     assert note.is_hidden()
 
@@ -197,7 +200,9 @@ def test_charts_answer_hover_keys_and_downloads(open_page: Open, tmp_path: Path)
     download.value.save_as(tmp_path / "loss.csv")
     rows = list(csv.DictReader(io.StringIO((tmp_path / "loss.csv").read_text())))
     losses = [float(row["full"]) for row in rows if row["full"]]
-    assert losses == sorted(losses, reverse=True)
+    # more compute is never worse; where a bound holds the plan it changes nothing but rounding
+    assert all(after <= before + 1e-9 for before, after in itertools.pairwise(losses))
+    assert losses[-1] < losses[0] - 0.5
     with page.expect_download() as download:
         page.get_by_role("button", name="PNG of Where distillation wins").click()
     download.value.save_as(tmp_path / "map.png")
@@ -447,7 +452,7 @@ def test_axe_finds_no_fault(open_page: Open, axe: Path, scheme: str, width: int)
     ("question", "says"),
     [
         ("near-optimal", "0.5%"),
-        ("explain", "capacity gap"),
+        ("explain", "what limits it most"),
         ("target", "2.3"),
         ("teachers", "student"),
         ("family", "300M"),

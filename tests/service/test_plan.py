@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coefficients import load
+from coefficients import available, load
 from planner import Problem, solve, units
 from planner.errors import INPUT_ERRORS
 from planner.questions.plan.answer import Plan
@@ -216,7 +216,8 @@ def test_catalogues_list_what_ships(server: Server) -> None:
     assert [each["name"] for each in scenarios["scenarios"]] == [
         "best-case", "teacher-inference", "teacher-pretraining", "full",
     ]  # fmt: skip
-    assert sets[0]["name"] == "busbridge2025"
+    assert [each["name"] for each in sets] == available()
+    assert sets[0]["name"] == Problem.coefficients == "busbridge2025-refit"
     law = load("busbridge2025").distillation
     assert law is not None
     assert one["distillation"]["d1"]["value"] == law.d1

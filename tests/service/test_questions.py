@@ -90,7 +90,7 @@ def test_a_plan_can_be_evaluated_as_it_came(server: Server) -> None:
 MISTAKES: list[tuple[str, dict[str, Any], str]] = [
     ("compare-supervised", {"students": ["1B"]}, "field required"),
     ("compare-supervised", {"budget": "1e22:1e20"}, "does not rise"),
-    ("target", {}, "give either a loss"),
+    ("target", {}, "give either --loss 2.2 or --like"),
     ("target", {"loss": 0.5, "student": "1B"}, ""),
     ("target", {"loss": 2.3, "budget": 1e21}, "unknown key 'budget'"),
     ("evaluate", {"student": "1B"}, "a recipe needs"),
@@ -101,6 +101,7 @@ MISTAKES: list[tuple[str, dict[str, Any], str]] = [
     ("teachers", {"budget": 1e21, "student": "1B", "logits": "free"}, "'paid' or 'stored'"),
     ("sweep", {"budget": "1e19:1e20:5000,1e20:1e21:9000"}, "at most 10,000"),
     ("sweep", {"budget": 1e21, "scenarios": ["half"]}, "unknown scenario"),
+    ("sweep", {"budget": []}, "a sweep needs budgets"),
 ]
 
 

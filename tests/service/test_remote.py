@@ -109,7 +109,7 @@ def test_what_a_server_cannot_do_is_refused(server: Server, tmp_path: Path) -> N
 
     assert drawn[0] == ranked[0] == 2
     assert "draws no picture" in drawn[2]
-    assert "its own catalogue" in ranked[2]
+    assert "reads no file of teachers" in ranked[2]
     assert not (tmp_path / "a.png").exists()
     with serving("--token", "sesame") as locked:
         words = ("target", "--loss", "2.3", "--student", "1B", "--server", locked.url)

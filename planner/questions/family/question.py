@@ -27,7 +27,7 @@ class FamilyQuestion(Measured, Bounded, Teachers, Charges, Scenario, Offered, Qu
     NAME: ClassVar[str] = "family"
     EXAMPLE: ClassVar[Mapping[str, Any]] = {"budget": "1e22", "students": ["300M", "1B", "3B"]}
 
-    students: tuple[str | Mapping[str, Any], ...] = option(
+    students: str | tuple[str | Mapping[str, Any], ...] = option(
         "The students' sizes like 300M,1B,3B; 1Bx8 stands for eight equal students; or objects of "
         "size, weight, target and copies.",
         metavar="SIZE[xCOPIES][,...]",
@@ -63,7 +63,7 @@ class FamilyQuestion(Measured, Bounded, Teachers, Charges, Scenario, Offered, Qu
         """The students with their weights and targets."""
         from planner.questions.family.members import Member
 
-        given: Any = self.students
+        given = self.students
         parts = [part.strip() for part in given.split(",")] if isinstance(given, str) else given
         if "" in parts:
             raise ProblemError(f"students '{given}' have an empty entry; write 300M,1B,3B.")

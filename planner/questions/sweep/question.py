@@ -67,6 +67,8 @@ class SweepQuestion(Measured, Served, Bounded, Teachers, Offered, Question):
         from planner.questions.sweep.grid import Grid
 
         budgets = grid_of(self.budget, partial(units.parse_flops, offer=self.offer), "budget")
+        if not budgets:
+            raise ProblemError("a sweep needs budgets; give one like 1e21, or 1e19:1e24:20.")
         sizes: tuple[float | None, ...] = grid_of(self.students, units.parse_count, "student size")
         base = self.problem(budget=budgets[0], charge_inference=0.0)
         existing: tuple[Teacher | None, ...] = base.teachers
