@@ -113,8 +113,9 @@ def _checks(document: Part, problem: Problem, coefficients: CoefficientSet) -> I
     recipe = document["recipe"]
     yield _recipe("recipe", recipe, problem, coefficients)
     yield from _proof("certificate", recipe, document["certificate"], problem, coefficients)
-    yield _supervised(document["supervised"], problem, coefficients)
-    yield _comparison_of_methods(document, problem)
+    yield _supervised("supervised baseline", document["supervised"], problem, coefficients)
+    yield _comparison_of_methods(document)
+    yield _recommendation(document)
     yield _domain(document, coefficients)
     yield _every_scenario(document["scenarios"], problem)
     problem = replace(problem, round_to_architecture=False)  # the recipe alone is buildable
@@ -122,8 +123,13 @@ def _checks(document: Part, problem: Problem, coefficients: CoefficientSet) -> I
         yield from _scenario(each, document, problem, coefficients)
     if document["in_domain"] is not None:
         yield from _in_domain(document["in_domain"], problem, coefficients)
-    if document["second_opinion"] is not None:
-        yield from _second_opinion(document, problem, coefficients)
+    pair = document["recipe"], document["supervised"]
+    opinion = document["second_opinion"]
+    yield _second_opinion("second opinion", opinion, *pair, coefficients)
+    if opinion is not None and opinion["optimum"] is not None:
+        other = _other(coefficients)
+        if other is not None:
+            yield _recipe("second opinion", opinion["optimum"], problem, other)
     if document["robust"] is not None:
         found = document["robust"]["recipe"]
         drawn = coefficients if coefficients.draws_path else _other(coefficients) or coefficients
@@ -310,10 +316,11 @@ def _infeasible(name: str, problem: Problem, coefficients: CoefficientSet) -> Ch
     return found.check("no plan fits")
 
 
-def _supervised(baseline: Part, problem: Problem, coefficients: CoefficientSet) -> Check:
+def _supervised(name: str, baseline: Part, problem: Problem, coefficients: CoefficientSet) -> Check:
     """The best supervised model of the same budget."""
-    found = _Comparison("supervised baseline")
-    law, bounds = coefficients.supervised, problem.bounds
+    found = _Comparison(name)
+    law = coefficients.supervised
+    sizes_allowed, (fewest, most) = _supervised_ranges(problem, coefficients)
     model = baseline["model"]
     size, tokens, stated = model["parameters"], model["tokens"], model["cross_entropy"]
     _shape(found, "baseline", model, coefficients)
@@ -324,54 +331,128 @@ def _supervised(baseline: Part, problem: Problem, coefficients: CoefficientSet) 
     def affordable(size: Any) -> Any:
         """Tokens, within their upper bound, that the budget pays for."""
         paid = Cost.of(coefficients.flops, size, serving_tokens=problem.serving_tokens)
-        return np.minimum(paid.student_tokens(problem.budget), bounds.student_tokens[1])
+        return np.minimum(paid.student_tokens(problem.budget), most)
 
     found.near("the tokens that the budget pays for", float(affordable(size)), tokens)
+    for what, value, (least, largest) in (
+        ("size", size, sizes_allowed),
+        ("tokens", tokens, (fewest, most)),
+    ):
+        found.holds(f"its {what} ({value:.6g}) is outside {least:.6g} to {largest:.6g}",
+                    least * (1 - CLOSE) <= value <= largest * (1 + CLOSE))  # fmt: skip
     if problem.student is not None:
         found.near("its size", problem.student, size)
         return found.check()
     # the loss at the most affordable tokens is smooth in log N: a grid, refined around its best
-    low, high = np.log(bounds.student_size)
+    low, high = np.log(sizes_allowed)
     for _ in range(6):
         sizes = np.exp(np.linspace(low, high, 401))
         paid = affordable(sizes)
-        enough = paid >= bounds.student_tokens[0]
+        enough = paid >= fewest
         losses = np.where(enough, law.loss(sizes, np.maximum(paid, 1.0)), np.inf)
         best, step = int(np.argmin(losses)), (high - low) / 400
         low, high = (max(low, np.log(sizes[best]) - step), min(high, np.log(sizes[best]) + step))
-    least = float(losses[best])
-    found.near("the least supervised cross-entropy", least, stated, room=1e-9)
+    found.near("the least supervised cross-entropy", float(losses[best]), stated, room=1e-9)
     return found.check()
 
 
-def _comparison_of_methods(document: Part, problem: Problem) -> Check:
+def _supervised_ranges(problem: Problem, coefficients: CoefficientSet) -> tuple[Range, Range]:
+    """Sizes and tokens of supervised models: the question's, and where it stays in the domain those
+    at which the supervised law was measured."""
+    domain = coefficients.domain
+
+    def within(quantity: str, wanted: Range) -> Range:
+        measured = (problem.stay_in_domain and domain.of(quantity)) or (0.0, math.inf)
+        return max(wanted[0], measured[0]), min(wanted[1], measured[1])
+
+    return (
+        within("supervised_parameters", problem.size_range),
+        within("supervised_tokens", problem.bounds.student_tokens),
+    )
+
+
+def _no_supervised(name: str, problem: Problem, coefficients: CoefficientSet) -> Check:
+    """That not even the smallest supervised model fits, on the fewest tokens."""
+    found = _Comparison(name)
+    (size, largest), (fewest, most) = _supervised_ranges(problem, coefficients)
+    cost = Cost.of(coefficients.flops, size, serving_tokens=problem.serving_tokens)
+    fits = size <= largest and fewest <= most and float(cost.total(fewest, 0.0)) <= problem.budget
+    found.holds("a supervised model fits", not fits)
+    return found.check("no supervised model fits")
+
+
+def _deciding(document: Part) -> tuple[Part, bool]:
+    """The part whose recipe and supervised model decide, and whether both were measured: those
+    inside the measured range where the optimum or the supervised model leaves it."""
+    inside = document["in_domain"]
+    if inside is None:
+        return document, True
+    if inside["recipe"] is not None and inside["supervised"] is not None:
+        return inside, True
+    return document, False
+
+
+def _difference(part: Part) -> float:
+    """Distilled minus supervised cross-entropy."""
+    found = part["recipe"]["student"]["cross_entropy"]
+    return float(found - part["supervised"]["model"]["cross_entropy"])
+
+
+def _disputed(part: Part) -> bool:
+    """Whether the second set prefers the other method: by its own optimum over supervised training,
+    by this recipe over distilling."""
+    opinion = part["second_opinion"]
+    if opinion is None:
+        return False
+    theirs = float(opinion["cross_entropy"] - opinion["supervised"])
+    if _difference(part) < 0:
+        return theirs > 0
+    return theirs - (opinion["regret"] or 0.0) < 0
+
+
+def _comparison_of_methods(document: Part) -> Check:
     """That a decided verdict has the smaller loss, by more than the law's error, where measured."""
     found = _Comparison("verdict: the method follows from the losses")
-    inside = document["in_domain"] or {}
-    measured = inside.get("recipe") is not None and inside.get("supervised") is not None
-    deciding = inside if measured else document
-    alone = deciding["supervised"]["model"]["cross_entropy"]
-    difference = deciding["recipe"]["student"]["cross_entropy"] - alone
+    deciding, measured = _deciding(document)
+    alone, difference = deciding["supervised"]["model"]["cross_entropy"], _difference(deciding)
     verdict = document["verdict"]
     method, reasons = verdict["method"], verdict["reasons"]
+    decided = method != "undecided"
     found.holds("distilling is advised, and is worse", method != "distil" or difference < 0)
     found.holds(
         "supervised training is advised, and is worse", method != "supervised" or difference > 0
     )
-    found.holds("it is undecided without a reason", method != "undecided" or bool(reasons))
+    found.holds("it is undecided without a reason", decided or bool(reasons))
     found.holds(
         "the losses differ by less than the law's error, and a method is advised",
-        method == "undecided" or abs(difference) >= 0.01 * alone,
+        not decided or abs(difference) >= 0.01 * alone,
     )
     found.holds(
         "a method is advised by plans outside the measured range",
-        method == "undecided" or measured or "outside-domain" not in reasons,
+        not decided or (measured and difference * _difference(document) > 0),
     )
-    found.holds(
-        "another method is recommended than advised",
-        method in ("undecided", document["recommendation"]["method"]),
-    )
+    disputed, outside = _disputed(deciding), document["in_domain"] is not None
+    found.holds("a method is advised that the second set is against", not (decided and disputed))
+    for reason, holds in (("coefficients-disagree", disputed), ("outside-domain", outside)):
+        found.same(f"whether '{reason}' is among the reasons", holds, reason in reasons)
     return found.check(f"{method}, {difference:+.4f} nats against supervised training")
+
+
+def _recommendation(document: Part) -> Check:
+    """That the recipe to take is that of the method: where it is undecided, distilling only if it
+    is better inside the measured range and the second set agrees."""
+    found, stated = _Comparison("recommendation: the method's recipe"), document["recommendation"]
+    deciding, measured = _deciding(document)
+    method = document["verdict"]["method"]
+    if method == "undecided":
+        distil = measured and not _disputed(deciding) and _difference(deciding) < 0
+        method = "distil" if distil else "supervised"
+    found.same("its method", method, stated["method"])
+    part = deciding["recipe"] if method == "distil" else deciding["supervised"]
+    found.same("its student", part["student" if method == "distil" else "model"], stated["student"])
+    found.same("its teacher", part.get("teacher"), stated["teacher"])
+    found.same("its FLOPs", part["flops"], stated["flops"])
+    return found.check(method)
 
 
 def _domain(document: Part, coefficients: CoefficientSet) -> Check:
@@ -443,16 +524,25 @@ def _scenario(
 
 
 def _in_domain(inside: Part, problem: Problem, coefficients: CoefficientSet) -> Iterator[Check]:
-    """The best plan inside the domain, or that there is none."""
-    asked = replace(problem, stay_in_domain=True)
-    if inside["recipe"] is None:
-        yield _infeasible("inside the domain: infeasible", asked, coefficients)
+    """The best of both methods inside the domain, or that there is none."""
+    name, asked = "inside the domain", replace(problem, stay_in_domain=True)
+    recipe, alone, certificate = inside["recipe"], inside["supervised"], inside["certificate"]
+    found = _Comparison(f"{name}: its parts")
+    found.same("whether it has a certificate", recipe is not None, certificate is not None)
+    found.holds("a supervised model stands beside no recipe", recipe is not None or alone is None)
+    yield found.check()
+    if recipe is None:
+        yield _infeasible(f"{name}: infeasible", asked, coefficients)
         return
-    yield _recipe("inside the domain", inside["recipe"], asked, coefficients)
-    if inside["certificate"] is not None:
-        yield from _proof(
-            "inside the domain", inside["recipe"], inside["certificate"], asked, coefficients
-        )
+    yield _recipe(name, recipe, asked, coefficients)
+    if certificate is not None:
+        yield from _proof(name, recipe, certificate, asked, coefficients)
+    if alone is None:
+        yield _no_supervised(f"{name}: no supervised model", asked, coefficients)
+        return
+    yield _supervised(f"{name}: supervised model", alone, asked, coefficients)
+    opinion = inside["second_opinion"]
+    yield _second_opinion(f"{name}: second opinion", opinion, recipe, alone, coefficients)
 
 
 def _other(coefficients: CoefficientSet) -> CoefficientSet | None:
@@ -462,29 +552,26 @@ def _other(coefficients: CoefficientSet) -> CoefficientSet | None:
 
 
 def _second_opinion(
-    document: Part, problem: Problem, coefficients: CoefficientSet
-) -> Iterator[Check]:
-    """The losses of recipe and baseline under the other set, and that set's own recipe."""
-    opinion, other = document["second_opinion"], _other(coefficients)
-    found = _Comparison("second opinion: its losses")
-    found.same("its source", None if other is None else other.name, opinion["source"])
-    if other is None or other.distillation is None:
-        yield found.check()
-        return
-    student, teacher = document["recipe"]["student"], document["recipe"]["teacher"]
-    baseline, loss = document["supervised"]["model"], teacher["cross_entropy"]
+    name: str, opinion: Part | None, recipe: Part, baseline: Part, coefficients: CoefficientSet
+) -> Check:
+    """The losses of recipe and baseline under the other set, which has to be heard."""
+    found, other = _Comparison(f"{name}: its losses"), _other(coefficients)
+    source = None if opinion is None else opinion["source"]
+    found.same("its source", None if other is None else other.name, source)
+    if opinion is None or other is None or other.distillation is None:
+        return found.check("there is none" if other is None else "")
+    student, teacher = recipe["student"], recipe["teacher"]
+    model, loss = baseline["model"], teacher["cross_entropy"]
     if teacher["parameters"] and teacher["tokens"] and not teacher["existing"]:
         loss = float(other.supervised.loss(teacher["parameters"], teacher["tokens"]))
     theirs = float(other.distillation.loss(student["parameters"], student["tokens"], loss))
     found.near("its cross-entropy", theirs, opinion["cross_entropy"])
-    direct = float(other.supervised.loss(baseline["parameters"], baseline["tokens"]))
+    direct = float(other.supervised.loss(model["parameters"], model["tokens"]))
     found.near("its supervised cross-entropy", direct, opinion["supervised"])
     best = opinion["optimum"]
     regret = None if best is None else theirs - best["student"]["cross_entropy"]
     found.near("the recipe's regret", regret, opinion["regret"], room=1e-9)
-    yield found.check()
-    if best is not None:
-        yield _recipe("second opinion", best, problem, other)
+    return found.check()
 
 
 def _show(value: Any) -> str:

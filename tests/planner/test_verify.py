@@ -272,7 +272,7 @@ def test_the_bound_agrees_with_the_solver(kind: str) -> None:
         bound = second_bound(problem, problem.coefficient_set(), loss)
         assert certificate.lower_bound <= bound.best + 1e-9
         assert loss - 1.01e-4 <= bound.lower <= loss + 1e-9, problem
-        alone = second_bound(problem, load_coefficients(), loss + 0.1, 1e-3)
+        alone = second_bound(problem, problem.coefficient_set(), loss + 0.1, 1e-3)
         assert alone.lower <= loss <= alone.best + 1e-9
         assert alone.best <= loss + 0.02, problem  # a plan 0.1 nats worse is found out
 

@@ -154,10 +154,9 @@ def test_train_writes_an_offline_wandb_run(runs: tuple[Path, list[object]], tmp_
 def test_train_from_a_recipe(tmp_path: Path, runs: tuple[Path, list[object]]) -> None:
     """A recipe gives layers and tokens; at its own scale it is refused where the data is small."""
     from planner import Problem, solve
-    from planner.reports import FORMATS
 
     recipe = tmp_path / "recipe.json"
-    recipe.write_text(FORMATS["json"].render(solve(Problem(budget=1e20, student=3e8))))
+    recipe.write_text(solve(Problem(budget=1e20, student=3e8)).render("json"))
     words = ["student", "--recipe", recipe, "--teacher", "t", "--output", tmp_path / "s"]
     with pytest.raises(PlannerError, match="would repeat the student split"):
         run(train.command, *words, "--quiet", *runs[1])
