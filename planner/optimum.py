@@ -30,7 +30,7 @@ from planner.optimise.frontier import smallest_budget
 from planner.optimise.starts import reach_range
 from planner.optimise.supervised import supervised_optima
 from planner.optimise.ties import charged_cost, cheapest_teachers
-from planner.problem import Problem, Teacher
+from planner.problem import Problem, Teacher, shared_set
 from planner.recipe import Row, baseline_of, binding_bounds, recipe_of
 from planner.results import Baseline, Certificate, Recipe
 from planner.rows import supervised_batch, to_batches
@@ -190,13 +190,29 @@ def outside_reason(problem: Problem, coefficients: CoefficientSet) -> str:
     domain = coefficients.domain
     if not domain.known:
         return f"the coefficient set '{coefficients.name}' does not state one"
-    size = domain.of("student_parameters")
-    given = {"student_parameters": problem.student}
-    if problem.student is not None and size and any(domain.outside(given).values()):
+    size = problem.student
+    if size is None:
+        return ""
+    student = f"a student of {units.format_count(size)} parameters"
+    sizes = domain.of("student_parameters")
+    if sizes and any(domain.outside({"student_parameters": size}).values()):
         return (
-            f"a student of {units.format_count(problem.student)} parameters is outside the "
-            f"measured sizes {units.format_count(size[0])} to {units.format_count(size[1])}"
+            f"{student} is outside the measured sizes {units.format_count(sizes[0])} to "
+            f"{units.format_count(sizes[1])}"
         )
+    tokens, ratios = domain.of("student_tokens"), domain.of("student_tokens_per_parameter")
+    if tokens and ratios:
+        for ratio, end, clash in (
+            (ratios[0], tokens[1], ratios[0] * size > tokens[1]),
+            (ratios[1], tokens[0], ratios[1] * size < tokens[0]),
+        ):
+            if clash:
+                few, more = ("fewest", "more") if end == tokens[1] else ("most", "fewer")
+                return (
+                    f"{units.format_ratio(ratio)} tokens per parameter, the {few} measured, are "
+                    f"{units.format_count(ratio * size)} tokens for {student}, {more} than the "
+                    f"{units.format_count(end)} measured"
+                )
     return ""
 
 
@@ -264,13 +280,14 @@ def solve_many(
     coefficients: CoefficientSet | None = None,
     polish: bool = True,
 ) -> Many:
-    """Certified optima of many problems under one coefficient set (the first problem's by default).
+    """Certified optima of many problems under one coefficient set, by default the one they name.
 
-    Infeasible problems do not raise. Without `polish` recipes are anywhere within the tolerance.
+    Infeasible problems do not raise; problems that name several sets do. Without `polish` recipes
+    are anywhere within the tolerance.
     """
     if not problems:
         raise ProblemError("there are no problems to solve; the grid is empty.")
-    chosen = problems[0].coefficient_set(coefficients)
+    chosen = shared_set(problems, coefficients)
     batch, counts = to_batches(problems, chosen)
     tolerance = np.repeat([problem.tolerance for problem in problems], counts)
     baseline = None

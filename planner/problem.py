@@ -308,6 +308,25 @@ class Problem:
         return chosen.counted_at(self.context, self.vocabulary)
 
 
+def shared_set(problems: Sequence[Problem], given: CoefficientSet | None = None) -> CoefficientSet:
+    """The one set that all problems are solved under: the one given, else the one they all name.
+
+    Raises ProblemError where they name several, or count FLOPs differently: an answer under
+    another problem's law would look like any other.
+    """
+    first = problems[0]
+    fields = ("context", "vocabulary", *(() if given is not None else ("coefficients",)))
+    for name in fields:
+        values = {getattr(each, name) for each in problems}
+        if len(values) > 1:
+            several = ", ".join(sorted(map(str, values)))
+            raise ProblemError(
+                f"problems solved together need one {name}, but these have {several}; solve those "
+                "of each apart."
+            )
+    return first.coefficient_set(given)
+
+
 VARIABLES = ("student_size", "student_tokens", "teacher_size", "teacher_tokens")
 MAPPING_KEYS = (
     "budget", "student", "scenario", "charge_inference", "charge_pretraining", "teacher",

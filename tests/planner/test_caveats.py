@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
-from coefficients import Quality, load
+from coefficients import Quality, dumps, load
 from planner import Problem, Teacher, solve
 from planner.catalogue import Entry
 from planner.cli import plan as command
@@ -27,13 +30,14 @@ LAW = load()
 
 
 def test_a_counterfactual_within_the_laws_error_is_undecided() -> None:
-    """An existing teacher that would 'win' by less than the law can tell is not promised."""
-    close = solve(Problem(1e21, 1e9)).verdict.text
-    clear = solve(Problem(1e21, 3e9)).verdict.text
+    """An existing teacher that would be better by less than the law can tell is not promised."""
+    said = [solve(Problem(1e21, size)).verdict.text for size in (1e9, 3e9)]
+    close, clear = (text.partition("already existed, ")[2] for text in said)
 
-    assert "With a teacher that already exists" in close
-    assert "undecided" in close and "would win" not in close
-    assert "would win by" in clear and "outside the measured range" in clear
+    assert close.startswith("distilling would be 0.01")  # of 2.22 nats, with an error of 1%
+    assert close.endswith("outside the measured range and within the law's error.")
+    assert clear.startswith("distilling would be 0.02")
+    assert clear.endswith("better, outside the measured range.")
 
 
 def _growth(gains: dict[int, float], break_even: int | None) -> Growth:
@@ -75,7 +79,7 @@ def _evaluated(student: float, tokens: float, teacher: Teacher, inference: float
 
 def test_evaluate_warns_of_the_reference_too() -> None:
     """A recipe inside the domain beside an optimum outside it: the second is said as well."""
-    found = evaluate(Problem(1.0, 3e9, 1.0, 0.0), 60e9, Teacher(size=3e9, tokens=60e9), LAW)
+    found = evaluate(Problem(1.0, 3e9, 1.0, 0.0), 75e9, Teacher(size=3e9, tokens=60e9), LAW)
     sheet = evaluation.sheet(found)
 
     assert not found.warnings
@@ -111,16 +115,20 @@ def test_teachers_tell_the_gap_from_the_price_of_logits() -> None:
 
 
 @pytest.mark.parametrize(
-    ("inference", "words"), [(1.0, "logits are computed"), (0.0, "logits are stored")]
+    ("inference", "words"), [(1.0, "its logits are computed"), (0.0, "logits are stored")]
 )
 def test_headings_of_existing_teachers_do_not_train_them(inference: float, words: str) -> None:
     """The default scenario trains a teacher; one that exists is not trained in the heading."""
     found = solve(Problem(1e21, 1e9, inference, teachers=(Teacher(size=3e9, loss=2.1),)))
-    text = found.render("table", Screen(width=100))
+    brief, full = (
+        found.render("table", Screen(width=100, details=details)) for details in (False, True)
+    )
 
-    assert "is trained" not in text
-    assert "scenario full" not in text
-    assert words in text or words.replace("logits", "its logits") in text
+    for text in (brief, full):
+        assert "is trained" not in text
+        assert "scenario full" not in text
+        assert "Teacher (existing)" in text
+    assert f"the teacher exists, {words}" in full
 
 
 def test_csv_marks_every_scenario_outside_the_domain() -> None:
@@ -152,16 +160,31 @@ def test_csv_marks_every_scenario_of_a_poor_fit() -> None:
         ["compare-supervised", "--student", "3B", "--budget", "1e21"],
     ],
 )  # fmt: skip
-def test_other_commands_carry_the_second_opinion(words: list[str]) -> None:
-    """One line for people and a field for machines, where the set names another."""
+def test_other_commands_carry_the_second_opinion(words: list[str], tmp_path: Path) -> None:
+    """One line among the details and a field for machines, where the set names another."""
+    alone = tmp_path / "alone.toml"
+    alone.write_text(dumps(replace(load("busbridge2025"), second_opinion=None)), encoding="utf-8")
     run = CliRunner(env={"COLUMNS": "200"}).invoke
-    table = run(command, words, catch_exceptions=False).stdout
-    document = json.loads(run(command, [*words, "--format", "json"]).stdout)
 
-    assert "Second opinion, busbridge2025-refit" in table
-    assert '"second_opinion"' in json.dumps(document)
-    bare = [*words, "--coefficients", "busbridge2025-refit"]
-    assert "Second opinion" not in run(command, bare, catch_exceptions=False).stdout
+    for name, other in (("busbridge2025-refit", "busbridge2025"), (str(alone), None)):
+        asked = [*words, "--coefficients", name]
+        table = run(command, [*asked, "--details"], catch_exceptions=False).stdout
+        document = run(command, [*asked, "--format", "json"], catch_exceptions=False).stdout
+
+        found = [each for each in _opinions(json.loads(document)) if each is not None]
+        assert bool(found) == bool(other)
+        assert (f"Second opinion, {other}" in table) == bool(other)
+
+
+def _opinions(document: Any) -> Iterator[Any]:
+    """Every value of a key ``second_opinion``."""
+    if isinstance(document, dict):
+        if "second_opinion" in document:
+            yield document["second_opinion"]
+        document = list(document.values())
+    if isinstance(document, list):
+        for each in document:
+            yield from _opinions(each)
 
 
 def test_evaluate_warns_where_the_sets_disagree() -> None:

@@ -23,7 +23,7 @@ from planner.optimum import (
     outside_reason,
     rounded,
 )
-from planner.problem import Problem
+from planner.problem import Problem, shared_set
 from planner.questions.base import Answer, Law
 from planner.questions.near_optimal.answer import NearOptimal, around
 from planner.repeated import repetition_warnings
@@ -169,12 +169,12 @@ def with_unique_tokens(plan: Plan, unique: float | None) -> Plan:
 def solve_each(
     problems: Sequence[Problem], coefficients: CoefficientSet | None = None
 ) -> list[Plan | PlannerError]:
-    """`solve` of many problems under one coefficient set (the first problem's by default).
+    """`solve` of many problems under one coefficient set, by default the one they all name.
 
     Their optima come from one batch, which costs a fraction of solving them one by one. A problem
     without a plan has its error in the plan's place.
     """
-    return _plans(problems, problems[0].coefficient_set(coefficients)) if problems else []
+    return _plans(problems, shared_set(problems, coefficients)) if problems else []
 
 
 def _plans(
