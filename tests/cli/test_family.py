@@ -20,7 +20,7 @@ def run(*arguments: str) -> Result:
 
 def test_the_split_the_proof_and_the_count_are_shown() -> None:
     """A small family at a small budget, stored logits."""
-    result = run("--budget", "1e20", "--student", "300Mx8", "--cached", "--details")
+    result = run("--budget", "1e20", "--student", "300Mx8", "--cached", "--growth", "--details")
 
     assert result.exit_code == 0
     for words in ("300M × 8", "Teacher pretraining", "Proven optimum", "pays from 9 students on"):
@@ -31,8 +31,9 @@ def test_the_split_the_proof_and_the_count_are_shown() -> None:
 
 def test_json_adds_up() -> None:
     """Terms are the total, the bound is below the value, the weighted mean is the value."""
-    text = run("--budget", "1e21", "--student", "300M,1B", "--weight", "1,3", "--format", "json",
-               "--no-growth").stdout  # fmt: skip
+    text = run(
+        "--budget", "1e21", "--student", "300M,1B", "--weight", "1,3", "--format", "json"
+    ).stdout
     document = json.loads(text)
     flops = document["flops"]
     rows = document["students"]

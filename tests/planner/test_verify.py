@@ -254,7 +254,10 @@ def test_the_method_follows_from_the_losses() -> None:
     assert failed(verify(whole)) == []
     whole["verdict"]["method"] = "distil"
 
-    assert failed(verify(whole)) == ["verdict: the method follows from the losses"]
+    assert failed(verify(whole)) == [
+        "verdict: the method follows from the losses",
+        "recommendation: the method's recipe",
+    ]
 
 
 @pytest.mark.parametrize("kind", instances.KINDS)

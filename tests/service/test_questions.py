@@ -28,8 +28,8 @@ PAIRS: list[tuple[str, dict[str, Any], list[str]]] = [
      ["explain", "--budget", "1e21", "--student", "1B"]),
     ("near-optimal", {"budget": "1e21", "student": "1B", "within": 0.002},
      ["near-optimal", "--budget", "1e21", "--student", "1B", "--within", "0.2%"]),
-    ("family", {"budget": "1e22", "students": ["300M", "1Bx2"], "growth": False, "cached": True},
-     ["family", "--budget", "1e22", "--student", "300M,1Bx2", "--no-growth", "--cached"]),
+    ("family", {"budget": "1e22", "students": ["300M", "1Bx2"], "cached": True},
+     ["family", "--budget", "1e22", "--student", "300M,1Bx2", "--cached"]),
     ("teachers", {"budget": "1e21", "student": "1B", "logits": "stored"},
      ["teachers", "--budget", "1e21", "--student", "1B", "--logits", "stored"]),
 ]  # fmt: skip

@@ -144,8 +144,12 @@ def test_recomputation_changes_no_loss(tmp_path: Path, cache: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore")  # the compiler warns of its own insides
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler here")
-def test_compilation_changes_no_loss(tmp_path: Path, cache: Path, teacher_run: Path) -> None:
+def test_compilation_changes_no_loss(
+    tmp_path: Path, cache: Path, teacher_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Compiled layers and losses, cut up and recomputed, beside a teacher: the same numbers."""
+    # what a killed process left half written in the machine's own folder would fail this run
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "compiled"))
     spec = distilled(teacher_run, 3)
     train(spec, tmp_path / "a", MACHINE, cache=cache)
     compiled = replace(MACHINE, compile=True, recompute=True, microbatch=2)
@@ -303,10 +307,10 @@ def test_out_of_memory_names_the_options_and_loses_nothing(
     train(supervised(8), whole, MACHINE, cache=cache)
     update = _Run._update
 
-    def failing(run: _Run) -> Any:
+    def failing(run: _Run, *given: Any) -> Any:
         if run.step == 5:
             fail()
-        return update(run)
+        return update(run, *given)
 
     with monkeypatch.context() as patch:
         patch.setattr(_Run, "_update", failing)

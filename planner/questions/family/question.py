@@ -51,8 +51,9 @@ class FamilyQuestion(Measured, Bounded, Teachers, Charges, Scenario, Offered, Qu
     )
     cached: Flag = option("Compute logits once, over the longest run, and store.", default=False)
     growth: Flag = option(
-        "Show how the plan changes with the number of students, and the break-even count.",
-        default=True,
+        "Show how the plan changes with the number of students, and the break-even count; it "
+        "takes a plan for each of twenty numbers.",
+        default=False,
     )
     fixed_total: Flag = option(
         "For that table: all share one budget, rather than each bringing its share of it.",
@@ -91,7 +92,7 @@ class FamilyQuestion(Measured, Bounded, Teachers, Charges, Scenario, Offered, Qu
         problem = self.problem(budget=self.budget or 1e21)
         chosen = self.coefficient_set()
         plan = plan_family(problem, members, self.cached, chosen)
-        if not self.growth or by_targets or len(problem.teachers) > 1:
+        if not (self.growth or self.fixed_total) or by_targets or len(problem.teachers) > 1:
             return plan
         table = family_growth(problem, members, self.cached, chosen, fixed_total=self.fixed_total)
         return replace(plan, growth=table)

@@ -17,7 +17,7 @@ from planner.verdict import LAW_ERROR
 def sheet(plan: FamilyPlan) -> Sheet:
     """Everything about the plan, and how it changes with the number of students."""
     growth = plan.growth
-    grids = [_students(plan), _split(plan)]
+    grids = [*first_only([_students(plan), _split(plan)])]
     if growth is not None:
         grids.append(_growth(growth, plan.count))
     return Sheet(
@@ -25,7 +25,7 @@ def sheet(plan: FamilyPlan) -> Sheet:
         title=title(plan),
         headline=headline(plan),
         verdict=verdict(plan),
-        grids=first_only(grids),
+        grids=tuple(grids),
         warnings=plan.warnings,
         details=_notes(plan, growth),
         rows=tuple(_row(student) for student in plan.students),
@@ -89,7 +89,8 @@ def verdict(plan: FamilyPlan) -> str:
         )
     than = "better" if plan.worth_it else "worse"
     text = (
-        f"With one teacher the {plan.count} students are {abs(plan.direct - plan.objective):.4f} "
+        f"With one teacher, {_teacher(plan)}, the {_students_words(plan.count)} "
+        f"{'is' if plan.count == 1 else 'are'} {abs(plan.direct - plan.objective):.4f} "
         f"nats {than} on average than without, on the same total budget."
     )
     return text if plan.growth is None else f"{text} {break_even(plan.growth)}"
@@ -151,6 +152,15 @@ def proof(plan: FamilyPlan) -> str:
     )
 
 
+def _teacher(plan: FamilyPlan) -> str:
+    """Like ``7.2B on 140B tokens``, its name before it where it has one."""
+    teacher = plan.teacher
+    name = [teacher.name] if teacher.name else []
+    size = [] if teacher.parameters is None else [count(teacher.parameters)]
+    tokens = "" if teacher.tokens is None else f" on {count(teacher.tokens)} tokens"
+    return (", ".join(name + size) or "of unstated size") + tokens
+
+
 def _students(plan: FamilyPlan) -> Grid:
     last = "Target" if plan.by_targets else "Weight"
     rows = []
@@ -176,7 +186,7 @@ def _students(plan: FamilyPlan) -> Grid:
 
 
 def _split(plan: FamilyPlan) -> Grid:
-    flops, teacher = plan.flops, plan.teacher
+    flops = plan.flops
     total = flops.total
     rows = [
         (
@@ -195,11 +205,8 @@ def _split(plan: FamilyPlan) -> Grid:
     rows.append(
         ("Total", units.format_flops(total), units.format_share(total / plan.problem.budget))
     )
-    size = count(teacher.parameters)
-    tokens = "" if teacher.tokens is None else f" on {count(teacher.tokens)} tokens"
-    name = f"{teacher.name}, " if teacher.name else ""
-    loss = units.format_loss(teacher.cross_entropy)
-    title = f"The budget under a teacher of {name}{size}{tokens} (loss {loss})"
+    loss = units.format_loss(plan.teacher.cross_entropy)
+    title = f"The budget under one teacher, {_teacher(plan)} (loss {loss})"
     return Grid(title, ("Term", "FLOPs", "Share"), tuple(rows), strong=(len(rows) - 1,))
 
 
