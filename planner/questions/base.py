@@ -386,7 +386,9 @@ def _parsers(kind: Any) -> tuple[tuple[str, Quantity, str], ...]:
     hints = get_type_hints(kind, include_extras=True)
     found = []
     for each in fields(kind):
-        quantity = _quantity(hints[each.name])
+        hint = hints[each.name]
+        # JSON may write 7 as 7.0
+        quantity = Quantity(units.parse_whole) if hint is int else _quantity(hint)
         if quantity is not None:
             called = each.metadata.get("called") or each.name.replace("_", " ")
             found.append((each.name, quantity, called))

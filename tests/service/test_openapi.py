@@ -51,7 +51,7 @@ def test_every_question_is_an_operation_of_a_generated_client(tmp_path: Path) ->
 
 
 ASKED: list[tuple[str, dict[str, Any]]] = [
-    ("explore", {"budget": "1e21", "student": "1B", "budgets": 7, "map_budgets": 5,
+    ("explore", {"budget": "1e21", "student": "1B", "budgets": 7.0, "map_budgets": 5,
                  "map_students": 4}),
     ("explore", {"budget": "3e19", "teachers": ["size=7B,loss=2.1", "loss=2.3,name=ours"],
                  "scenario": "best-case", "budgets": 5, "map_budgets": 3, "map_students": 3}),
