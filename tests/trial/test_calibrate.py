@@ -7,6 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+pytest.importorskip("torch", reason="a trial's laws need the extra `trainer`")
+
 from coefficients import CoefficientSet, load
 from laws import DistillationLaw, SupervisedLaw
 from planner.trial.law import BELIEVED, DRAWS, Row, calibrate

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+pytest.importorskip("torch", reason="learning rates are tuned with the extra `trainer`")
+
 from planner.trial.tuning import best_rate
 
 RATES = [0.005, 0.02, 0.08]
