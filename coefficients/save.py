@@ -1,4 +1,4 @@
-"""Writes coefficient sets as TOML, the inverse of [`load`][coefficients.load.load]."""
+"""Writes coefficient sets as TOML, the inverse of [`load`][coefficients.loader.load]."""
 
 from __future__ import annotations
 

@@ -10,12 +10,15 @@ import difflib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from coefficients import CoefficientSet, load
+from coefficients import DEFAULT
 from planner import units
 from planner.errors import ProblemError, QuantityError
 from planner.scenarios import DEFAULT_SCENARIO, SCENARIOS, scenario_of
+
+if TYPE_CHECKING:
+    from coefficients import CoefficientSet
 
 Range = tuple[float, float]
 
@@ -162,7 +165,7 @@ class Problem:
     bounds: Bounds = field(default_factory=Bounds)
     serving_tokens: float = 0.0
     tolerance: float = 1e-6
-    coefficients: str = "busbridge2025-refit"
+    coefficients: str = DEFAULT
     stay_in_domain: bool = False
     round_to_architecture: bool = False
     context: int | None = None
@@ -304,6 +307,8 @@ class Problem:
 
     def coefficient_set(self, given: CoefficientSet | None = None) -> CoefficientSet:
         """The set that is given, else the one named, with FLOPs as this problem counts them."""
+        from coefficients import load
+
         chosen = given if given is not None else load(self.coefficients)
         return chosen.counted_at(self.context, self.vocabulary)
 

@@ -12,7 +12,10 @@ from typing import Annotated, Literal, TypeAlias
 
 from coefficients import CoefficientSet
 from laws import Architecture
-from planner.documents import OpenFloat, OrInfinite, Record, derived
+from planner.documents import OpenFloat, OrInfinite, Record, Unwritten, derived
+
+Law = Annotated[CoefficientSet, Unwritten()]
+"""The coefficient set that an answer was found under: kept for its picture, not written."""
 
 
 @dataclass(frozen=True)

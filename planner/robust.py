@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from coefficients import CoefficientSet, draws
 from laws import Cost
 from planner.errors import InfeasibleError, ProblemError
+from planner.optima import optima
 from planner.optimise.frontier import ROUNDOFF
-from planner.optimum import optima
 from planner.problem import Problem
 from planner.recipe import Row, binding_bounds, existing_teacher, recipe_of
 from planner.results import NamedRecipe, Recipe, Robust, View

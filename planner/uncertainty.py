@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coefficients import CoefficientSet, draws
+from planner.optima import Many, solve_batch
 from planner.optimise import Batch
-from planner.optimum import Many, solve_batch
 from planner.problem import Problem
 from planner.results import Interval, Recipe, Uncertainty
 from planner.rows import require_distillation, rows_of, supervised_batch

@@ -201,17 +201,27 @@ def loaded(code: str) -> set[str]:
 @pytest.mark.parametrize(
     "code",
     [
-        "import planner",
         "import planner.convex, planner.questions.plan.answer",
         "from planner import Problem, solve; repr(solve(Problem(1e21, 1e9)))",
         "from planner.cli import plan_entry\nimport sys\n"
         "sys.argv = ['plan', '--budget', '1e21', '--student', '1B']\n"
         "try:\n    plan_entry()\nexcept SystemExit as end:\n    assert not end.code",
     ],
-    ids=["import", "import convex", "solve", "plan"],
+    ids=["import convex", "solve", "plan"],
 )
 def test_a_plan_loads_nothing_heavy(code: str) -> None:
     """Importing the library, solving and a whole `plan` run load none of the heavy packages."""
     found = loaded(code)
     assert "numpy" in found
     assert not found & set(HEAVY)
+
+
+@pytest.mark.parametrize("words", [["--version"], ["--help"], ["target", "--help"]])
+def test_help_loads_no_numpy(words: list[str]) -> None:
+    """The version and the options of a question are shown before any array is needed."""
+    found = loaded(
+        f"from planner.cli import plan_entry\nimport sys\nsys.argv = ['plan', *{words}]\n"
+        "try:\n    plan_entry()\nexcept SystemExit as end:\n    assert not end.code"
+    )
+    assert "click" in found
+    assert not found & {"numpy", "laws", *HEAVY}

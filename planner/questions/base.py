@@ -17,17 +17,24 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, replace
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self, get_args, get_origin, get_type_hints
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    ClassVar,
+    Self,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
-from coefficients import CoefficientSet, available, load, parse
-from laws.lifetime import Serving
+from coefficients import DEFAULT, available
 from planner import units
 from planner.accelerators import Offer
 from planner.documents import (
     SCHEMA_VERSION,
     Document,
     Record,
-    Unwritten,
     completed,
     read_text,
 )
@@ -38,11 +45,12 @@ from planner.problem import BOUNDS, MAPPING_KEYS, Problem
 from planner.questions.fields import Count, Flag, Flops, Number, Quantity, Whole, option
 from planner.questions.hardware import Offered
 from planner.reports.report import Report
-from planner.reports.sheet import Sheet
 from planner.scenarios import DEFAULT_SCENARIO, SCENARIOS
 
-Law = Annotated[CoefficientSet, Unwritten()]
-"""The coefficient set that an answer was found under, kept for its picture."""
+if TYPE_CHECKING:
+    from coefficients import CoefficientSet
+    from laws.lifetime import Serving
+    from planner.reports.sheet import Sheet
 
 
 class Answer(Report):
@@ -106,8 +114,7 @@ class Question(Record):
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
     coefficients: str | Mapping[str, Any] | None = option(
-        "A shipped coefficient set, or the path of a TOML file; "
-        f"{Problem.coefficients} unless given.",
+        f"A shipped coefficient set, or the path of a TOML file; {DEFAULT} unless given.",
         default=None,
         metavar="NAME|FILE",
         choices=available,
@@ -178,10 +185,12 @@ class Question(Record):
 
     def coefficient_set(self) -> CoefficientSet:
         """The set by name, by path, or as given in full."""
+        from coefficients import load, parse
+
         if isinstance(self.coefficients, Mapping):
             found = parse(self.coefficients, name="given")
         else:
-            found = load(self.coefficients or Problem.coefficients)
+            found = load(self.coefficients or DEFAULT)
         return found.counted_at(self.context, self.vocabulary)
 
     def problem(self, **more: Any) -> Problem:
@@ -359,6 +368,8 @@ class Served:
             )
         if self.serving_tokens is not None:
             raise ProblemError("both serving tokens and a load of requests are given; keep one.")
+        from laws.lifetime import Serving
+
         return Serving(**given)
 
 

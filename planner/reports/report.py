@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from planner.documents import SCHEMA_VERSION, Document, Record, derived, dump
 from planner.reports import PLAIN_SCREEN, Screen, render
-from planner.reports.sheet import Sheet
+
+if TYPE_CHECKING:
+    from planner.reports.sheet import Sheet
 
 
 class Report(Record):

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
-from planner.results import Warning
+if TYPE_CHECKING:
+    from planner.results import Warning
 
 
 @dataclass(frozen=True)

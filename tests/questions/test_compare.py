@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.errors import InfeasibleError, ProblemError
-from planner.optimum import solve_many
+from planner.optima import solve_many
 from planner.problem import BOUNDS, Bounds, Problem, Teacher
 from planner.questions.compare import answer as module
 from planner.questions.compare.answer import TIGHT, budget_grid, compare, compare_supervised, signs

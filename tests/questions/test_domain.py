@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from planner.optimum import solve_many
+from planner.optima import solve_many
 from planner.problem import Problem, Teacher
 from planner.questions.compare.answer import compare
 from planner.questions.explain.answer import explain

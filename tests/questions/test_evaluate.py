@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.errors import ProblemError
-from planner.optimum import optimum
+from planner.optima import optimum
 from planner.problem import Problem, Teacher
 from planner.questions.evaluate.answer import Evaluation, evaluate, evaluate_plan
 from planner.questions.evaluate.rules import RULES

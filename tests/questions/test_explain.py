@@ -77,7 +77,7 @@ def test_more_compute_is_worth_what_solving_again_says(found: Explanation) -> No
     """Replanned with ten per cent more."""
     from dataclasses import replace
 
-    from planner.optimum import optimum
+    from planner.optima import optimum
 
     problem = found.plan.problem
     student = found.plan.recipe.student.parameters

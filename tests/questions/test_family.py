@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from coefficients import load
 from planner.errors import InfeasibleError, ProblemError, UnreachableError
+from planner.optima import optimum
 from planner.optimise.starts import reach_range
-from planner.optimum import optimum
 from planner.problem import Bounds, Problem, Teacher
 from planner.questions.family.answer import Member, fleet_of, plan_family
 from planner.questions.family.fleet import solve as solve_fleet

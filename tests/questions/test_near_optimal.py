@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from planner.errors import InfeasibleError, QuantityError
-from planner.optimum import optimum
+from planner.optima import optimum
 from planner.problem import Problem, Teacher
 from planner.questions.near_optimal.answer import NearOptimal, near_optimal
 from tests.questions import brute

@@ -12,7 +12,7 @@ import pytest
 
 from coefficients import load
 from planner.errors import ProblemError
-from planner.optimum import optimum
+from planner.optima import optimum
 from planner.problem import Problem, Teacher
 from planner.questions.fields import grid_of
 from planner.questions.sweep import files as parts

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.errors import InfeasibleError, ProblemError, UnreachableError
-from planner.optimum import optimum
+from planner.optima import optimum
 from planner.problem import Problem, Teacher
 from planner.questions.target.answer import (
     PRECISION,

@@ -11,7 +11,7 @@ from coefficients import load
 from planner import catalogue
 from planner.catalogue import Entry
 from planner.errors import DocumentError, InfeasibleError, ProblemError
-from planner.optimum import optimum
+from planner.optima import optimum
 from planner.problem import Problem, Teacher
 from planner.questions.teachers.answer import rank_teachers
 

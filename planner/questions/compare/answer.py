@@ -20,14 +20,14 @@ from coefficients import CoefficientSet
 from planner import units
 from planner.documents import unwritten
 from planner.errors import InfeasibleError, ProblemError
+from planner.optima import Many, optimum, solve_many
 from planner.optimise.batch import Array
-from planner.optimum import Many, optimum, solve_many
 from planner.problem import Problem
-from planner.questions.base import Answer, Law
+from planner.questions.base import Answer
 from planner.questions.compare.curves import Comparison, Crossover, Curve
 from planner.questions.compare.ratios import at_equal_loss
 from planner.questions.compare.spread import with_spread
-from planner.results import Coefficients
+from planner.results import Coefficients, Law
 from planner.scenarios import scenario_of
 from planner.second_opinion import other_losses
 from planner.verdict import default_caps

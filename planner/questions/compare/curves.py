@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.documents import OpenFloat, Record, Values, derived
+from planner.optima import Many
 from planner.optimise.batch import Array
-from planner.optimum import Many
 from planner.problem import Problem
 from planner.questions.compare.ratios import Ratios
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from coefficients import CoefficientSet
 from laws import Cost
 from planner.documents import Values
+from planner.optima import Many
 from planner.optimise.batch import Array
-from planner.optimum import Many
 from planner.problem import Problem
 
 

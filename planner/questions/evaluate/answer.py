@@ -12,14 +12,14 @@ from coefficients import CoefficientSet
 from planner import units, verdict
 from planner.documents import Record, derived, unwritten
 from planner.errors import InfeasibleError, ProblemError
-from planner.optimum import optima, supervised
+from planner.optima import optima, supervised
 from planner.problem import Problem, Teacher
-from planner.questions.base import Answer, Law
+from planner.questions.base import Answer
 from planner.questions.evaluate.rules import RULES, Choice, Setting
 from planner.questions.plan.answer import Plan
 from planner.questions.target.answer import smallest_budgets
 from planner.recipe import Row, cost_of, recipe_of
-from planner.results import Baseline, Certificate, Coefficients, Recipe, Warning
+from planner.results import Baseline, Certificate, Coefficients, Law, Recipe, Warning
 from planner.rows import require_distillation
 from planner.second_opinion import OtherView, other_view
 

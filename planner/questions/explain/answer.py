@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from coefficients import CoefficientSet
 from laws import Cost
 from planner.documents import Record, Values, derived
+from planner.optima import Many, solve_batch
 from planner.optimise import Batch
 from planner.optimise.batch import Array
-from planner.optimum import Many, solve_batch
 from planner.problem import Problem, Teacher
 from planner.questions.base import Answer
 from planner.questions.plan.answer import Plan, solve

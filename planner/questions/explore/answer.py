@@ -8,7 +8,7 @@ from typing import ClassVar
 from coefficients import CoefficientSet
 from planner.accelerators import Offer
 from planner.needs import Setup
-from planner.optimum import optimum
+from planner.optima import optimum
 from planner.problem import Problem
 from planner.questions.base import Answer
 from planner.questions.explore import charts

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from coefficients import CoefficientSet
 from laws import Cost
 from planner.documents import Values
+from planner.optima import Many, solve_many
 from planner.optimise.supervised import supervised_optima
-from planner.optimum import Many, solve_many
 from planner.problem import Problem
 from planner.questions.compare.answer import compare
 from planner.questions.compare.curves import Curve

@@ -20,14 +20,14 @@ from laws import Architecture, DistillationForm
 from laws.flops import TRAINING
 from planner.documents import OpenFloat, Values, unwritten
 from planner.errors import QuantityError
+from planner.optima import Many, optima, solve_batch
 from planner.optimise import Batch, Optima, frontier
 from planner.optimise.batch import Array
 from planner.optimise.ties import cheapest_teachers
-from planner.optimum import Many, optima, solve_batch
 from planner.problem import Problem
-from planner.questions.base import Answer, Law
+from planner.questions.base import Answer
 from planner.recipe import Row, recipe_of
-from planner.results import Certificate, Coefficients, Recipe, Warning
+from planner.results import Certificate, Coefficients, Law, Recipe, Warning
 from planner.rows import to_batches
 from planner.verdict import domain_warnings
 

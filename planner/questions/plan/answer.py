@@ -15,7 +15,7 @@ from planner import verdict
 from planner.documents import derived, unwritten
 from planner.errors import InfeasibleError, PlannerError
 from planner.needs import PlanResources, Setup, needs
-from planner.optimum import (
+from planner.optima import (
     Optimum,
     best_supervised,
     infeasible,
@@ -24,7 +24,7 @@ from planner.optimum import (
     rounded,
 )
 from planner.problem import Problem, shared_set
-from planner.questions.base import Answer, Law
+from planner.questions.base import Answer
 from planner.questions.near_optimal.answer import NearOptimal, around
 from planner.repeated import repetition_warnings
 from planner.results import (
@@ -33,6 +33,7 @@ from planner.results import (
     Coefficients,
     Considered,
     InDomain,
+    Law,
     NamedRecipe,
     Pull,
     Recipe,

@@ -16,7 +16,7 @@ from typing import Any
 
 from coefficients import CoefficientSet
 from planner.errors import ProblemError
-from planner.optimum import Many, solve_many
+from planner.optima import Many, solve_many
 from planner.problem import Problem, Teacher
 from planner.rows import require_distillation
 from planner.scenarios import SCENARIOS, scenario_of

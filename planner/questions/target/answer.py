@@ -19,13 +19,13 @@ from coefficients import CoefficientSet
 from planner import units
 from planner.documents import OpenFloat, Record, derived, unwritten
 from planner.errors import ProblemError, UnreachableError
+from planner.optima import optima, solve_many, supervised
 from planner.optimise.batch import Array, Batch
 from planner.optimise.supervised import supervised_optima
-from planner.optimum import optima, solve_many, supervised
 from planner.problem import Problem
-from planner.questions.base import Answer, Law
+from planner.questions.base import Answer
 from planner.recipe import cost_of
-from planner.results import Baseline, Coefficients, Recipe, Warning
+from planner.results import Baseline, Coefficients, Law, Recipe, Warning
 from planner.rows import supervised_batch, teacher_flops
 from planner.scenarios import scenario_of
 from planner.second_opinion import OtherView, other_view

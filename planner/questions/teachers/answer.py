@@ -18,11 +18,11 @@ from planner import verdict
 from planner.catalogue import Entry
 from planner.documents import Record, unwritten
 from planner.errors import InfeasibleError, ProblemError
+from planner.optima import Optimum, infeasible, optima
 from planner.optimise.supervised import supervised_optima
-from planner.optimum import Optimum, infeasible, optima
 from planner.problem import Problem
-from planner.questions.base import Answer, Law
-from planner.results import Coefficients, Model, Recipe
+from planner.questions.base import Answer
+from planner.results import Coefficients, Law, Model, Recipe
 from planner.rows import require_distillation, supervised_batch, teacher_loss
 
 CACHED = 0.0

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from planner.optimum import solve_many
+from planner.optima import solve_many
 from planner.problem import Problem
 from tests.questions import brute
 

@@ -19,6 +19,7 @@ from coefficients.misfit import Misfit
 from coefficients.model import CoefficientSet, Source
 from coefficients.quality import Quality
 from coefficients.scatter import Scatter
+from coefficients.shipped import DEFAULT, available
 from laws import (
     DISTILLATION_LAWS,
     SUPERVISED_LAWS,
@@ -28,8 +29,6 @@ from laws import (
     SupervisedForm,
 )
 from laws.flops import transformer, two_n
-
-DEFAULT = "busbridge2025-refit"
 
 _TABLES = (
     "name", "supervised", "distillation", "domain", "flops", "source", "quality", "draws",
@@ -53,21 +52,6 @@ _QUALITY: dict[str, tuple[type, str]] = {
     "resamples_converged": _REAL,
 }
 _WIDEST = 10.0  # no run is off by a factor of e^10
-
-
-def available() -> list[str]:
-    """Names of the shipped sets, the default first."""
-    return list(_names())
-
-
-@lru_cache
-def _names() -> tuple[str, ...]:
-    names = sorted(
-        entry.name.removesuffix(".toml")
-        for entry in resources.files("coefficients").iterdir()
-        if entry.name.endswith(".toml")
-    )
-    return (DEFAULT, *(name for name in names if name != DEFAULT))
 
 
 def load(name_or_path: str | Path = DEFAULT) -> CoefficientSet:
