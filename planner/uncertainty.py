@@ -122,6 +122,15 @@ def recipe_losses(recipe: Recipe, batch_of_laws: CoefficientSet) -> Array:
 
 def interval(values: Array, level: float = LEVEL) -> Interval:
     """Central interval and median of values over draws; unsolvable draws count as infinite."""
-    tail = 50.0 * (1.0 - level)
-    low, median, high = np.percentile(values, [tail, 50.0, 100.0 - tail])
-    return Interval(float(low), float(median), float(high))
+    ordered, tail = np.sort(values), 0.5 * (1.0 - level)
+    return Interval(*(_quantile(ordered, share) for share in (tail, 0.5, 1.0 - tail)))
+
+
+def _quantile(ordered: Array, share: float) -> float:
+    """`np.quantile` of values in order, without the 30 ms of numpy.ma that it imports."""
+    place = share * (ordered.size - 1)
+    below = int(place)
+    part = place - below
+    if part == 0.0:
+        return float(ordered[below])
+    return float((1.0 - part) * ordered[below] + part * ordered[below + 1])

@@ -217,6 +217,19 @@ def test_interval_is_central() -> None:
     assert (found.low, found.median, found.high) == pytest.approx((50.0, 500.0, 950.0))
 
 
+def test_an_interval_over_draws_without_a_plan_is_open() -> None:
+    """Values are NumPy's quantiles, in any order; what has no plan counts as infinite."""
+    values = np.random.default_rng(3).normal(size=37)
+    found = interval(values)
+    open_ = interval(np.append(values[:9], np.inf))
+
+    assert (found.low, found.median, found.high) == pytest.approx(
+        tuple(np.quantile(values, [0.05, 0.5, 0.95])), abs=1e-14
+    )
+    assert np.isfinite([open_.low, open_.median]).all()
+    assert open_.high == np.inf
+
+
 def test_the_baseline_of_every_answer_is_the_same_inside_the_domain() -> None:
     """Verdict, arrays and draws compare with one supervised model, which the domain leaves free."""
     problem = Problem(1e22, 1e9, 0.0, 0.0, stay_in_domain=True, coefficients="busbridge2025-refit")
