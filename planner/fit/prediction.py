@@ -55,10 +55,12 @@ def predict_runs(
     scatter, misfit = (chosen.scatter, chosen.misfit) if own else (None, None)
     low = high = predicted
     missing = []
-    if chosen.draws_path is None:
+    many = predicted[None]
+    if chosen.draws_path is not None:
+        many = np.atleast_2d(_loss(draws.load(chosen, _DRAWS, trailing=1), at))
+    if not np.ptp(many, axis=0).any():  # none, or a law that all of them hold fixed
         missing.append("draws of the coefficients")
     else:
-        many = np.atleast_2d(_loss(draws.load(chosen, _DRAWS, trailing=1), at))
         if scatter is not None:
             many = scatter.spread(many)
         tails = [(1.0 - LEVEL) / 2.0, (1.0 + LEVEL) / 2.0]
@@ -142,17 +144,20 @@ class Prediction(Report):
         if beyond:
             warnings.append(f"{beyond} of {len(rows)} runs lie outside the measured ranges.")
         if found.missing:
+            subject = "The intervals are too narrow: they lack"
+            if np.isnan(found.low).all():
+                subject = "There are no intervals: they would need"
             warnings.append(
-                f"The intervals lack {', '.join(found.missing)}, which set '{self.coefficients}' "
-                "does not state."
+                f"{subject} {', '.join(found.missing)}, which set '{self.coefficients}' does not "
+                "state."
             )
+        noun = "run" if len(rows) == 1 else "runs"
+        hold = "" if found.missing else "; low and high hold 90% of single runs"
         head = ("parameters", "tokens", "teacher's loss", "predicted", "low", "high", "outside")
         return Sheet(
             kind=self.KIND,
             title=f"Predicted cross-entropies under {self.coefficients}",
-            verdict=(
-                f"{len(rows)} {kind} run(s), nats per token; low and high hold 90% of single runs."
-            ),
+            verdict=f"{len(rows)} {kind} {noun}, nats per token{hold}.",
             grids=(Grid("Runs", head, cells, left=(6,)),),
             warnings=tuple(warnings),
             rows=self.runs,

@@ -115,6 +115,22 @@ def test_single_runs(form: str) -> None:
         assert f"{float(expected):.4f}"[:5] in done.stdout
 
 
+def test_a_law_that_the_draws_hold_fixed_has_no_interval() -> None:
+    """No width of zero where nothing is known; too narrow an interval says so."""
+    chosen = load("busbridge2025-refit")
+    size, tokens = np.array([1e9]), np.array([3e10])
+    alone, taught = (predict_runs(chosen, size, tokens, t) for t in (None, np.array([2.2])))
+    words = ["busbridge2025-refit", "--parameters", "1B", "--tokens", "30B"]
+    said = CliRunner().invoke(command, words).stdout
+    narrow = CliRunner().invoke(command, [*words, "--teacher-loss", "2.2"]).stdout
+
+    assert np.isnan([alone.low, alone.high]).all()
+    assert taught.low < taught.predicted < taught.high
+    assert "There are no intervals" in said
+    assert "The intervals are too narrow" in narrow
+    assert "90%" not in said + narrow
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
