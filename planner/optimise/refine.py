@@ -19,9 +19,14 @@ FIRST = np.array([-1.0, -0.7, -0.3, 0.0, 0.3, 0.7, 1.0])
 LATER = np.array([-1e9, -1.0, -0.03, 0.0, 0.03, 1.0, 1e9])  # with both ends of the bracket
 
 
-def refine(b: Batch, best: Best, tolerance: Array, to_the_end: bool) -> None:
-    """Improve the best plans in place; without `to_the_end` only as far as the proof needs it."""
-    wanted = np.isfinite(best.loss) & (
+def refine(
+    b: Batch, best: Best, tolerance: Array, to_the_end: bool, which: Index | None = None
+) -> None:
+    """Improve the best plans of these problems (all) in place; without `to_the_end` only as far as
+    the proof needs it."""
+    wanted = np.full(len(b), which is None)
+    wanted[which] = True
+    wanted &= np.isfinite(best.loss) & (
         best.loss <= best.least + (np.inf if not best.shared else 1e-3)
     )
     free_y = best.half_y > 0

@@ -2,9 +2,10 @@
 
 Per round, every open box is solved at one of its points (a plan and a supporting plane from
 `frontier`), bounded from below (`bound`), and closed if its bound is within the tolerance of the
-best known plan, or cut otherwise. After the first round, `refine` moves the best plan to the bottom
-of its valley; boxes are then cut around it and touch the loss on the side that faces it, which
-proves a valley in one or two more rounds. What remains of the tolerance covers rounding.
+best known plan, or cut otherwise. `refine` moves the best plan to the bottom of its valley, after
+the first round and whenever a deeper one is found; boxes are then cut around it and touch the loss
+on the side that faces it, which proves a valley in one or two more rounds. What remains of the
+tolerance covers rounding.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ MAX_BOXES = 30_000
 
 NARROW = 1e-12  # half widths of boxes that are cut no further
 CHUNK = 4_096  # problems that share a round: arrays of this size stay in the cache
+MINOR = 0.1  # share of the miss along one direction below which the other is all that counts
 NEAR = 2.0  # half widths within which the best plan says how a box is cut
 GROWTH, MOST_PARTS = 1.8, 24  # of the parts around it
 
@@ -121,7 +123,7 @@ def _minimise(b: Batch, tolerance: Array, polish: bool, owner: Index) -> Optima:
     fan = FINE if problems <= FINE_PROBLEMS else COARSE
     index, boxes, z = _roots(b, low, high, fan)
     _try_smallest(b, best, index, boxes)
-    refined = best.loss
+    refined = best.loss.copy()
     for round_ in range(MAX_ROUNDS):
         if index.size == 0:
             break
@@ -129,9 +131,11 @@ def _minimise(b: Batch, tolerance: Array, polish: bool, owner: Index) -> Optima:
         local = b if problems == 1 else b.take(index)
         found = examine(local, boxes, z)
         best.offer(index, boxes, found)
-        if round_ == 0:
-            refine(b, best, tolerance, polish)
-            refined = best.loss.copy()
+        # the first grid's best plan, later those of a valley that it missed
+        deeper = np.flatnonzero((round_ == 0) | (best.loss < refined - tolerance))
+        if deeper.size:
+            refine(b, best, tolerance, polish, deeper)
+            refined[deeper] = best.loss[deeper]
         enough = best.least - 0.9 * tolerance
         enough = enough + 2.0 * (ROUNDING + RELATIVE_ROUNDING * np.abs(best.least))
         open_ = found.lower < enough[index]
@@ -203,8 +207,14 @@ def _cut(
     narrow_u = np.minimum(shrink * solved.half_u[open_], steep_u)
     gap_y, gap_u = np.abs(own_y - boxes.y), np.abs(own_u - boxes.u)
     near = (gap_y <= NEAR * boxes.half_y) & (gap_u <= NEAR * boxes.half_u)
-    edges_y = _edges(boxes.y, boxes.half_y, own_y, np.where(near, narrow_y, 0.0), split)
-    edges_u = _edges(boxes.u, boxes.half_u, own_u, np.where(near, narrow_u, 0.0), split)
+    # what the bound misses by its slope along y and along u; a direction that hardly adds to it is
+    # left whole, or boxes along the edge of what the budget pays for would fill a plane
+    miss_y = np.abs(found.slope_y[open_]) * boxes.half_y
+    miss_u = np.abs(found.slope_u[open_]) * boxes.half_u
+    whole_y = ~near & (miss_y + loose < MINOR * miss_u)
+    whole_u = ~near & (miss_u + loose < MINOR * miss_y)
+    edges_y = _edges(boxes.y, boxes.half_y, own_y, np.where(near, narrow_y, 0.0), split, whole_y)
+    edges_u = _edges(boxes.u, boxes.half_u, own_u, np.where(near, narrow_u, 0.0), split, whole_u)
     y0, y1 = edges_y[:, None, :-1], edges_y[:, None, 1:]
     u0, u1 = edges_u[:, :-1, None], edges_u[:, 1:, None]
     shape = (index.size, edges_u.shape[1] - 1, edges_y.shape[1] - 1)
@@ -221,17 +231,20 @@ def _cut(
     return index[parent], children, z[parent]
 
 
-def _edges(centre: Array, half: Array, own: Array, narrow: Array, split: int) -> Array:
+def _edges(
+    centre: Array, half: Array, own: Array, narrow: Array, split: int, whole: NDArray[np.bool_]
+) -> Array:
     """Ends of the parts of intervals, (boxes, parts + 1), some of no width.
 
     Around the best plan parts grow away from a narrow one by a factor, since what a bound misses
     falls with the square of the width and the loss rises with the square of the distance; the rest
-    (narrow = 0) is cut evenly.
+    (narrow = 0) is cut evenly, or not at all.
     """
     if not half.any():
         return np.stack([centre, centre], axis=1)
     low, high = (centre - half)[:, None], (centre + half)[:, None]
     even = centre[:, None] + half[:, None] * np.linspace(-1.0, 1.0, split + 1)
+    even = np.where(whole[:, None] & (np.arange(split + 1) > 0), high, even)
     around = narrow > 0
     if not around.any():
         return even
