@@ -11,13 +11,14 @@ import io
 import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from coefficients.errors import CoefficientError
 from coefficients.model import CoefficientSet
-from laws import DistillationLaw, SupervisedForm
+from laws import SupervisedForm
 from laws._types import Array
 
 SUPERVISED = "supervised."
@@ -33,13 +34,11 @@ def arrays(chosen: CoefficientSet) -> dict[str, Array]:
             "--bootstrap 4096', or use a set that has them, such as busbridge2025-refit."
         )
     try:
-        content = path.read_bytes()
-        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
-            found = {name: np.asarray(stored[name], dtype=float) for name in stored.files}
+        found, digest = _read(path, path.stat().st_mtime_ns)
     except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
         raise CoefficientError(f"Draws file '{path}' cannot be read: {error}.") from error
     expected = chosen.draws_sha256
-    if expected is not None and hashlib.sha256(content).hexdigest() != expected:
+    if expected is not None and digest != expected:
         raise CoefficientError(
             f"Draws file '{path}' is not the one that the set '{chosen.name}' was written with; "
             "put that one back, or fit again."
@@ -48,6 +47,17 @@ def arrays(chosen: CoefficientSet) -> dict[str, Array]:
     if problems:
         raise CoefficientError(f"Draws file '{path}' has {len(problems)} problem(s):", problems)
     return found
+
+
+@lru_cache(maxsize=8)
+def _read(path: Any, modified: int) -> tuple[dict[str, Array], str]:
+    """The arrays of a file, read only, and its SHA-256; kept until the file is another."""
+    content = path.read_bytes()
+    with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+        found = {name: np.asarray(stored[name], dtype=float) for name in stored.files}
+    for array in found.values():
+        array.setflags(write=False)
+    return found, hashlib.sha256(content).hexdigest()
 
 
 def count(chosen: CoefficientSet) -> int:
@@ -80,15 +90,17 @@ def load(chosen: CoefficientSet, limit: int | None = None, trailing: int = 0) ->
     form: SupervisedForm = type(chosen.form)(**fill(chosen.form, SUPERVISED))
     law = chosen.distillation
     if law is not None:
-        law = DistillationLaw(form.canonical(), **fill(law, DISTILLATION))
+        law = type(law)(form.canonical(), **fill(law, DISTILLATION))
     return replace(chosen, form=form, distillation=law)
 
 
 def _problems(chosen: CoefficientSet, found: Mapping[str, Array]) -> list[str]:
     form: Any = chosen.form
-    known = {SUPERVISED + name for name in type(form).COEFFICIENTS}
+    laws = {SUPERVISED: type(form)}
     if chosen.distillation is not None:
-        known |= {DISTILLATION + name for name in DistillationLaw.COEFFICIENTS}
+        laws[DISTILLATION] = type(chosen.distillation)
+    known = {prefix + name for prefix, law in laws.items() for name in law.COEFFICIENTS}
+    zero = {prefix + name for prefix, law in laws.items() for name in law.MAY_BE_ZERO}
     problems = [f"{name}: no such coefficient in the set" for name in sorted({*found} - known)]
     if not found:
         problems.append("no arrays")
@@ -96,7 +108,7 @@ def _problems(chosen: CoefficientSet, found: Mapping[str, Array]) -> list[str]:
     if len(sizes) > 1 or any(len(shape) != 1 for shape in sizes):
         problems.append("all arrays must be one-dimensional and of the same length")
     for name, array in found.items():
-        low = 0.0 if name.endswith((".E", ".c0")) else np.finfo(float).tiny
+        low = 0.0 if name in zero else np.finfo(float).tiny
         bad = int((~np.isfinite(array) | (array < low)).sum())
         if bad:
             problems.append(f"{name}: {bad} value(s) are not finite and positive")

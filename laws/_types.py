@@ -24,3 +24,10 @@ def log_sub_exp(x: Real, y: Real) -> Array:
     x, y = np.broadcast_arrays(np.asarray(x, dtype=float), np.asarray(y, dtype=float))
     with np.errstate(invalid="ignore"):
         return np.where(np.isneginf(y), x, y + log_expm1(x - y))
+
+
+def log_sum(x: Real, y: Real) -> tuple[Array, Array]:
+    """``exp(y) / (exp(x) + exp(y))`` and ``log(exp(x) + exp(y))``; half the cost of logaddexp."""
+    ratio = np.exp(-np.abs(y - x))
+    share = np.where(y > x, 1.0, ratio) / (1.0 + ratio)
+    return np.asarray(share), np.asarray(np.maximum(x, y) + np.log1p(ratio))

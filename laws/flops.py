@@ -15,11 +15,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from laws._batch import Batched
 from laws._types import Array, Real
+
+TRAINING = 3.0
+"""Forward passes that training on a token costs: one forward, and a backward of twice its cost."""
 
 
 @dataclass(frozen=True)
-class ForwardFlops:
+class ForwardFlops(Batched):
     """``F(N) = parameter N + attention N^(2/3) + head N^(1/3)``, a posynomial in N (Eq. 69).
 
     The three coefficients are FLOPs per token; `convention` says in words what is counted.
@@ -40,9 +44,18 @@ class ForwardFlops:
 
     __call__ = per_token
 
+    def on_logs(self, log_parameters: Real) -> tuple[Array, Array]:
+        """F(N) and its elasticity d log F / d log N, from log N."""
+        cube_root = np.exp(np.asarray(log_parameters) / 3.0)
+        root = self.head * cube_root
+        square = self.attention * cube_root * cube_root
+        linear = self.parameter * cube_root * cube_root * cube_root
+        total = linear + square + root
+        return np.asarray(total), np.asarray((linear + (2.0 * square + root) / 3.0) / total)
+
     def training(self, parameters: Real, tokens: Real) -> Array:
         """FLOPs to train N parameters on D tokens: forward plus a backward of twice its cost."""
-        return np.asarray(3.0 * self.per_token(parameters) * tokens)
+        return np.asarray(TRAINING * self.per_token(parameters) * tokens)
 
     def size(self, flops_per_token: Real) -> Array:
         """Parameters N with ``F(N) = flops_per_token`` (Newton on a convex increasing cubic)."""

@@ -14,10 +14,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar, Protocol
 
 import numpy as np
 
+from laws._batch import Batched
 from laws._types import Array, Real, log_sub_exp
 
 
@@ -41,7 +43,7 @@ class SupervisedForm(Protocol):
 
 
 @dataclass(frozen=True)
-class SupervisedLaw:
+class SupervisedLaw(Batched):
     """``L(N, D) = E + (A / N^alpha + B / D^beta)^gamma`` (Busbridge et al. 2025, Eq. 1).
 
     Coefficients are numbers, or arrays of one shape: then the object is a batch of laws.
@@ -55,19 +57,37 @@ class SupervisedLaw:
     gamma: Real
 
     COEFFICIENTS: ClassVar[tuple[str, ...]] = ("E", "A", "B", "alpha", "beta", "gamma")
+    MAY_BE_ZERO: ClassVar[frozenset[str]] = frozenset({"E"})
     CITATION: ClassVar[str] = "Busbridge et al. 2025, arXiv 2502.08606, Eq. 1"
+
+    @cached_property
+    def log_A(self) -> Array:
+        """Logarithm of A, taken once."""
+        return np.log(self.A)
+
+    @cached_property
+    def log_B(self) -> Array:
+        """Logarithm of B, taken once."""
+        return np.log(self.B)
+
+    def log_terms(self, log_parameters: Real, log_tokens: Real) -> tuple[Array, Array]:
+        """Logarithms of ``A / N^alpha`` and ``B / D^beta``."""
+        return (
+            np.asarray(self.log_A - self.alpha * log_parameters),
+            np.asarray(self.log_B - self.beta * log_tokens),
+        )
 
     def log_reach(self, log_parameters: Real, log_tokens: Real) -> Array:
         """``log(A / N^alpha + B / D^beta)``, the convex function behind the law (Eq. 45)."""
-        return np.logaddexp(
-            np.log(self.A) - self.alpha * log_parameters, np.log(self.B) - self.beta * log_tokens
-        )
+        return np.logaddexp(*self.log_terms(log_parameters, log_tokens))
+
+    def loss_of_reach(self, log_reach: Real) -> Array:
+        """``E + exp(gamma y)`` of ``y = log(A / N^alpha + B / D^beta)``."""
+        return np.asarray(self.E + np.exp(self.gamma * log_reach))
 
     def loss(self, parameters: Real, tokens: Real) -> Array:
         """Cross-entropy in nats per token."""
-        return np.asarray(
-            self.E + np.exp(self.gamma * self.log_reach(np.log(parameters), np.log(tokens)))
-        )
+        return self.loss_of_reach(self.log_reach(np.log(parameters), np.log(tokens)))
 
     __call__ = loss
 
@@ -79,11 +99,13 @@ class SupervisedLaw:
 
     def tokens_for_loss(self, parameters: Real, loss: Real) -> Array:
         """``D`` with ``L(N, D) = loss``; ``inf`` where the loss is at or below the size's floor."""
-        rest = log_sub_exp(
-            self.log_reach_of_loss(loss), np.log(self.A) - self.alpha * np.log(parameters)
-        )
         with np.errstate(over="ignore"):
-            return np.asarray(np.exp((np.log(self.B) - rest) / self.beta))
+            return np.asarray(np.exp(self.log_tokens_for_loss(np.log(parameters), loss)))
+
+    def log_tokens_for_loss(self, log_parameters: Real, loss: Real) -> Array:
+        """The same in logarithms."""
+        rest = log_sub_exp(self.log_reach_of_loss(loss), self.log_A - self.alpha * log_parameters)
+        return np.asarray((self.log_B - rest) / self.beta)
 
     def size_for_loss(self, tokens: Real, loss: Real) -> Array:
         """``N`` with ``L(N, D) = loss``; ``inf`` where no size reaches the loss on D tokens."""
@@ -148,6 +170,7 @@ class HoffmannLaw(SpecialCase):
     beta: Real
 
     COEFFICIENTS: ClassVar[tuple[str, ...]] = ("E", "A", "B", "alpha", "beta")
+    MAY_BE_ZERO: ClassVar[frozenset[str]] = frozenset({"E"})
     CITATION: ClassVar[str] = "Hoffmann et al. 2022, arXiv 2203.15556, Eq. 2"
 
     def canonical(self) -> SupervisedLaw:
@@ -165,6 +188,7 @@ class KaplanLaw(SpecialCase):
     alpha_D: Real
 
     COEFFICIENTS: ClassVar[tuple[str, ...]] = ("N_c", "D_c", "alpha_N", "alpha_D")
+    MAY_BE_ZERO: ClassVar[frozenset[str]] = frozenset()
     CITATION: ClassVar[str] = "Kaplan et al. 2020, arXiv 2001.08361, Eq. 1.5"
 
     def canonical(self) -> SupervisedLaw:

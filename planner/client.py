@@ -10,12 +10,13 @@ Refusals come back as the exceptions that the library raises, with the same sent
 
 from __future__ import annotations
 
+import functools
 import json
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,7 @@ from coefficients import CoefficientError
 from planner import errors
 from planner.errors import PlannerError
 from planner.problem import Problem
+from planner.questions import QUESTIONS
 
 Document = dict[str, Any]
 
@@ -65,49 +67,35 @@ class Client:
     timeout: float = 60.0
     retries: int = 2
 
-    def plan(
-        self,
-        problem: Problem | Mapping[str, Any] | None = None,
-        *,
-        robust: str | None = None,
-        sensitivity: bool = False,
-        near_optimal: float | None = None,
-        **given: Any,
+    def ask(
+        self, name: str, problem: Problem | Mapping[str, Any] | None = None, /, **given: Any
     ) -> Document:
-        """The document of one plan, for a Problem, a mapping, or the keys of one.
+        """The document of an answer to a question of `planner.questions.QUESTIONS`.
 
-        robust ("expected" or "worst"), sensitivity and near_optimal (a share of the best loss) ask
-        for the same views as the options of the command `plan`.
+        given: the question's fields, in people's words or as numbers; `problem` gives those of a
+        planning problem. Every question is a method as well: ``client.near_optimal(...)``.
         """
-        views = _query(robust=robust, sensitivity=sensitivity or None, near_optimal=near_optimal)
-        return self.post("/v1/plan" + (f"?{views}" if views else ""), _body(problem, given))
+        return self.post(f"/v1/{name}", _body(problem, given))
+
+    def __getattr__(self, name: str) -> Callable[..., Document]:
+        question = name.replace("_", "-")
+        if name.startswith("_") or question not in QUESTIONS:
+            raise AttributeError(f"a client has no '{name}'")
+        return functools.partial(self.ask, question)
 
     def render(
         self,
+        name: str,
         problem: Problem | Mapping[str, Any],
         form: str,
         width: int = 100,
         colour: bool = False,
         unicode: bool = True,
-        path: str = "/v1/plan",
-        **views: Any,
+        details: bool = False,
     ) -> str:
-        """The same as text: table, json, toml, markdown or csv, as the command line writes it."""
-        query = _query(format=form, width=width, colour=colour, unicode=unicode, **views)
-        address = f"{path}?{query}"
-        return self._send("POST", address, _body(problem, {})).decode("utf-8")
-
-    def explore(self, problem: Problem | Mapping[str, Any] | None = None, **given: Any) -> Document:
-        """A plan and the arrays of every chart around it."""
-        return self.post("/v1/explore", _body(problem, given))
-
-    def compare(self, **given: Any) -> Document:
-        """Distilling against direct training; budget may be a range like 1e19:1e26."""
-        return self.post("/v1/compare", given)
-
-    def target(self, **given: Any) -> Document:
-        """The smallest budget that reaches `loss`, or the loss of the model `like`."""
-        return self.post("/v1/target", given)
+        """The same as text in one of `planner.reports.FORMATS`, as the command line writes it."""
+        query = _query(format=form, width=width, colour=colour, unicode=unicode, details=details)
+        return self._send("POST", f"/v1/{name}?{query}", _body(problem, {})).decode("utf-8")
 
     def coefficients(self, name: str | None = None) -> Document:
         """The shipped coefficient sets, or everything one of them holds."""
@@ -128,32 +116,6 @@ class Client:
     def post(self, path: str, body: Mapping[str, Any]) -> Document:
         """Any question, parsed."""
         return _parsed(self._send("POST", path, body))
-
-    def evaluate(self, **given: Any) -> Document:
-        """How good a recipe is: student, student_tokens and teacher, or recipe=a document."""
-        return self.post("/v1/evaluate", given)
-
-    def explain(self, problem: Problem | Mapping[str, Any] | None = None, **given: Any) -> Document:
-        """What the law says around a plan."""
-        return self.post("/v1/explain", _body(problem, given))
-
-    def near_optimal(
-        self, problem: Problem | Mapping[str, Any] | None = None, **given: Any
-    ) -> Document:
-        """All recipes almost as good as the best; `within` or `compute` say how good."""
-        return self.post("/v1/near-optimal", _body(problem, given))
-
-    def family(self, students: Sequence[Any], **given: Any) -> Document:
-        """One teacher for several students, for a budget or for targets."""
-        return self.post("/v1/family", {"students": list(students), **given})
-
-    def teachers(self, **given: Any) -> Document:
-        """Existing teachers ranked for a student; the shipped open models unless given."""
-        return self.post("/v1/teachers", given)
-
-    def sweep(self, **given: Any) -> Document:
-        """Certified optima of a grid of budgets, students, scenarios and teachers, as columns."""
-        return self.post("/v1/sweep", given)
 
     def fit(
         self,
@@ -246,12 +208,13 @@ def _query(**given: Any) -> str:
     return urllib.parse.urlencode(found)
 
 
-def _body(problem: Problem | Mapping[str, Any] | None, given: Mapping[str, Any]) -> Document:
-    if isinstance(problem, Problem):
-        from planner.reports.document import problem as spelled_out
-
-        return {**spelled_out(problem), **given}
-    return {**(problem or {}), **given}
+def _body(
+    problem: Problem | Mapping[str, Any] | None, given: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    if problem is None:
+        return given
+    spelled = problem.to_mapping() if isinstance(problem, Problem) else problem
+    return {**spelled, **given}
 
 
 def _parsed(content: bytes) -> Document:

@@ -17,10 +17,10 @@ from laws import ForwardFlops, SupervisedLaw
 from planner.errors import InfeasibleError, NoDistillationLawError, ProblemError, UnreachableError
 from planner.geometric import SLACK, BesideTeacher, Program, forward, reach, teacher_cost, threshold
 from planner.geometric import Optimum as Optimum
-from planner.plan import Certificate, Recipe
 from planner.posynomial import Posynomial as Posynomial
 from planner.problem import Bounds, Problem
 from planner.recipe import Row, recipe_of
+from planner.results import Certificate, Recipe
 
 MOST_BOXES = 20_000
 """Where constraints forbid weak teachers the bound cannot close; the certificate then says so."""

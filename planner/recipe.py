@@ -1,4 +1,4 @@
-"""From logarithms back to words: an optimiser's row becomes a Recipe, recomputed from the laws."""
+"""An optimiser's row becomes a Recipe, with losses and FLOPs recomputed from the laws."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import math
 from dataclasses import dataclass, replace
 
 from coefficients import CoefficientSet
+from laws import Cost
+from laws._types import Real
 from planner import units
-from planner.plan import Baseline, Flops, Model, Recipe
 from planner.problem import Problem, Range, Teacher
+from planner.results import AnyModel, Baseline, ExistingTeacher, Flops, Model, Recipe
+from planner.rows import teacher_loss
 
 SNAP = 1e-11  # a value this close to a bound is on it: exp(log(x)) is not always x
 
@@ -30,35 +33,15 @@ class Row:
 
 def recipe_of(row: Row, problem: Problem, coefficients: CoefficientSet) -> Recipe:
     """The recipe of a row: losses and FLOPs come from the laws, not from the optimiser."""
-    law, flops, bounds = coefficients.distillation, coefficients.flops, problem.bounds
+    law, bounds = coefficients.distillation, problem.bounds
     assert law is not None
     size = problem.student or snap(math.exp(row.u), bounds.student_size)
     tokens = snap(math.exp(row.s), bounds.student_tokens)
     teacher = _teacher(row, problem, coefficients)
-    charge_pretraining = 0.0 if teacher.existing else problem.charge_pretraining
-    student_flops = float(flops.per_token(size))
-    teacher_flops = (
-        None if teacher.parameters is None else float(flops.per_token(teacher.parameters))
-    )
-    pretraining = (
-        3.0 * teacher_flops * teacher.tokens
-        if teacher_flops is not None and teacher.tokens is not None
-        else 0.0
-    )
-    fixed = charge_pretraining * pretraining + student_flops * problem.serving_tokens
-    per_token = 3.0 * student_flops + problem.charge_inference * (teacher_flops or 0.0)
-    tokens = min(tokens, (problem.budget - fixed) / per_token)  # rounding may not overspend
-    inference = None if teacher_flops is None else teacher_flops * tokens
-    costs = Flops(
-        student_training=3.0 * student_flops * tokens,
-        teacher_inference=problem.charge_inference * (inference or 0.0),
-        teacher_pretraining=charge_pretraining * pretraining,
-        serving=student_flops * problem.serving_tokens,
-        uncharged=None
-        if inference is None
-        else (1.0 - problem.charge_inference) * inference
-        + (1.0 - charge_pretraining) * (0.0 if teacher.existing else pretraining),
-    )
+    pretrained = 0.0 if teacher.existing else teacher.tokens or 0.0
+    cost = cost_of(problem, size, teacher.parameters, coefficients, own_flops(teacher))
+    tokens = min(tokens, float(cost.student_tokens(problem.budget, pretrained)))
+    costs = flops_of(cost, tokens, pretrained, known=teacher.parameters is not None)
     student = Model(
         size,
         tokens,
@@ -75,9 +58,8 @@ def baseline_of(u: float, s: float, problem: Problem, coefficients: CoefficientS
     bounds = problem.bounds
     size = problem.student or snap(math.exp(u), bounds.student_size)
     tokens = snap(math.exp(s), bounds.student_tokens)
-    per_token = float(coefficients.flops.per_token(size))
-    serving = per_token * problem.serving_tokens
-    tokens = min(tokens, (problem.budget - serving) / (3.0 * per_token))
+    cost = Cost.of(coefficients.flops, size, serving_tokens=problem.serving_tokens)
+    tokens = min(tokens, float(cost.student_tokens(problem.budget)))
     model = Model(
         size,
         tokens,
@@ -87,7 +69,47 @@ def baseline_of(u: float, s: float, problem: Problem, coefficients: CoefficientS
     binding = _at_bounds("student-tokens", tokens, bounds.student_tokens)
     if problem.student is None:
         binding += _at_bounds("student-size", size, bounds.student_size)
-    return Baseline(model, Flops(3.0 * per_token * tokens, serving=serving), binding)
+    return Baseline(model, flops_of(cost, tokens), binding)
+
+
+def cost_of(
+    problem: Problem,
+    student: Real,
+    teacher: Real | None,
+    coefficients: CoefficientSet,
+    teacher_flops: float | None = None,
+) -> Cost:
+    """Eq. 9 with the problem's charges for models of these sizes; teacher: None if not known.
+
+    The training of an existing teacher is not charged. teacher_flops: per token, where they are
+    not F(N) of its size.
+    """
+    cost = Cost.of(
+        coefficients.flops,
+        student,
+        teacher,
+        problem.charge_inference,
+        0.0 if problem.teachers else problem.charge_pretraining,
+        problem.serving_tokens,
+    )
+    return cost if teacher_flops is None else replace(cost, teacher=teacher_flops)
+
+
+def own_flops(teacher: AnyModel) -> float | None:
+    """Forward FLOPs per token that a teacher's own architecture says; None where F(N) counts."""
+    return teacher.forward_flops if teacher.existing else None
+
+
+def flops_of(
+    cost: Cost, student_tokens: float, teacher_tokens: float = 0.0, known: bool = True
+) -> Flops:
+    """The terms of Eq. 9 for these tokens; known: whether the teacher's size is.
+
+    teacher_tokens: of a teacher that this plan trains.
+    """
+    terms = vars(cost.terms(student_tokens, teacher_tokens))
+    uncharged = float(cost.uncharged(student_tokens, teacher_tokens)) if known else None
+    return Flops(**{name: float(term) for name, term in terms.items()}, uncharged=uncharged)
 
 
 def snap(value: float, bounds: Range) -> float:
@@ -98,7 +120,7 @@ def snap(value: float, bounds: Range) -> float:
     return value
 
 
-def _teacher(row: Row, problem: Problem, coefficients: CoefficientSet) -> Model:
+def _teacher(row: Row, problem: Problem, coefficients: CoefficientSet) -> AnyModel:
     if problem.teachers:
         return existing_teacher(problem.teachers[row.teacher], coefficients)
     size = snap(math.exp(row.n), problem.bounds.teacher_size)
@@ -107,17 +129,15 @@ def _teacher(row: Row, problem: Problem, coefficients: CoefficientSet) -> Model:
     return Model(size, tokens, loss, coefficients.architectures.nearest(size))
 
 
-def existing_teacher(teacher: Teacher, coefficients: CoefficientSet) -> Model:
+def existing_teacher(teacher: Teacher, coefficients: CoefficientSet) -> ExistingTeacher:
     """An existing teacher as a model; its loss is measured, or the law's estimate."""
-    from planner.rows import teacher_loss
-
-    return Model(
+    return ExistingTeacher(
         teacher.size,
         teacher.tokens,
         float(teacher_loss(teacher, coefficients)),
         None if teacher.size is None else coefficients.architectures.nearest(teacher.size),
-        existing=True,
         name=teacher.name,
+        forward_flops=teacher.forward_flops,
     )
 
 
@@ -140,11 +160,10 @@ def binding_bounds(
     ``domain-min-teacher-cross-entropy``.
     """
     bounds, student, teacher = problem.bounds, recipe.student, recipe.teacher
-    assert student.parameters is not None and student.tokens is not None
     found = _at_bounds("student-tokens", student.tokens, bounds.student_tokens)
     if problem.student is None:
         found += _at_bounds("student-size", student.parameters, bounds.student_size)
-    if not teacher.existing and teacher.parameters is not None and teacher.tokens is not None:
+    if not teacher.existing:
         found += _at_bounds("teacher-size", teacher.parameters, bounds.teacher_size)
         found += _at_bounds("teacher-tokens", teacher.tokens, bounds.teacher_tokens)
     return found + (_at_edges(recipe, problem, coefficients) if problem.stay_in_domain else ())
@@ -160,25 +179,21 @@ def _at_edges(recipe: Recipe, problem: Problem, coefficients: CoefficientSet) ->
         measured = coefficients.domain.of(quantity)
         if value is None or measured is None or quantity in given:
             continue
-        ends = _at_bounds(quantity.replace("_", "-"), value, measured, EDGE)
+        ends = _at_bounds(quantity.replace("_", "-"), float(value), measured, EDGE)
         found += tuple(f"domain-{end}" for end in ends)
     return found
 
 
-def quantities(recipe: Recipe, coefficients: CoefficientSet) -> dict[str, float | None]:
+def quantities(recipe: Recipe, coefficients: CoefficientSet) -> dict[str, Real | None]:
     """Everything the domain of validity is about, as the recipe has it."""
     student, teacher = recipe.student, recipe.teacher
-    assert student.parameters is not None and student.tokens is not None
-    supervised = float(coefficients.supervised.loss(student.parameters, student.tokens))
-    return {
-        "student_parameters": student.parameters,
-        "student_tokens": student.tokens,
-        "teacher_parameters": teacher.parameters,
-        "teacher_tokens": teacher.tokens,
-        "student_tokens_per_parameter": student.tokens_per_parameter,
-        "teacher_cross_entropy": teacher.cross_entropy,
-        "teacher_to_supervised": teacher.cross_entropy / supervised,
-    }
+    return coefficients.quantities(
+        student.parameters,
+        student.tokens,
+        teacher.cross_entropy,
+        teacher.parameters,
+        teacher.tokens,
+    )
 
 
 def _notes(recipe: Recipe, row: Row, problem: Problem, binding: tuple[str, ...]) -> tuple[str, ...]:

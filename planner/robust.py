@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coefficients import CoefficientSet, draws
+from laws import Cost
 from planner.errors import InfeasibleError, ProblemError
-from planner.optimise.batch import forward_flops
+from planner.optima import optima
 from planner.optimise.frontier import ROUNDOFF
-from planner.optimum import answers
-from planner.plan import Recipe, Robust, View
 from planner.problem import Problem
 from planner.recipe import Row, binding_bounds, existing_teacher, recipe_of
+from planner.results import NamedRecipe, Recipe, Robust, View
 from planner.rows import to_batches
 from planner.uncertainty import recipe_losses, reoptimise
 from planner.verdict import leaves_domain
@@ -37,7 +37,7 @@ SHRINK = 0.7
 
 def robust_plan(
     problem: Problem,
-    recipes: Sequence[tuple[str, Recipe]],
+    recipes: Sequence[NamedRecipe],
     coefficients: CoefficientSet,
     criterion: str,
     views: Sequence[CoefficientSet],
@@ -49,25 +49,25 @@ def robust_plan(
     without draws.
     """
     if criterion not in CRITERIA:
-        raise ProblemError(f"--robust is '{criterion}'; choose {' or '.join(CRITERIA)}.")
+        raise ProblemError(f"robust is '{criterion}'; choose {' or '.join(CRITERIA)}.")
     if problem.round_to_architecture:
         raise ProblemError(
-            "--robust plans with any size; leave out --round-to-architecture, or build the nearest "
+            "a robust plan has any size; leave out round_to_architecture, or build the nearest "
             "size and check it with 'plan evaluate'."
         )
     if coefficients.draws_path is None:
         raise ProblemError(
             f"the coefficient set '{coefficients.name}' has no draws to be robust against; use "
-            "--coefficients busbridge2025-refit, or fit your own with 'planner fit'."
+            "the set busbridge2025-refit, or fit your own with 'planner fit'."
         )
     laws = draws.load(coefficients, DRAWS)
     many = reoptimise(problem, laws)
-    chosen = _search(problem, recipes[0][1], coefficients, laws, criterion)
-    rows = (*recipes, (f"robust ({criterion})", chosen))
+    chosen = _search(problem, recipes[0].recipe, coefficients, laws, criterion)
+    rows = (*recipes, NamedRecipe(f"robust ({criterion})", chosen))
     over_draws = [
         View(
             f"{name} over draws",
-            tuple(float(reduce(recipe_losses(each, laws))) for _, each in rows),
+            tuple(float(reduce(recipe_losses(each.recipe, laws))) for each in rows),
             float(reduce(many.lower_bound)),
         )
         for name, reduce in CRITERIA.items()
@@ -84,11 +84,11 @@ def robust_plan(
 
 
 def _set_view(
-    problem: Problem, coefficients: CoefficientSet, recipes: Sequence[tuple[str, Recipe]]
+    problem: Problem, coefficients: CoefficientSet, recipes: Sequence[NamedRecipe]
 ) -> View:
     """Losses of the recipes under a set's point estimate, against its own optimum."""
-    own = answers([replace(problem, stay_in_domain=False)], coefficients)[0].recipe
-    losses = tuple(float(recipe_losses(recipe, coefficients)[0]) for _, recipe in recipes)
+    own = optima([replace(problem, stay_in_domain=False)], coefficients)[0].recipe
+    losses = tuple(float(recipe_losses(each.recipe, coefficients)[0]) for each in recipes)
     best = own.student.cross_entropy if own is not None else math.nan
     return View(coefficients.name, losses, best)
 
@@ -108,7 +108,6 @@ def _search(
     found = np.log(
         np.stack([spread.student_parameters, spread.teacher_parameters, spread.teacher_tokens], 1)
     )
-    assert recipe.student.parameters and recipe.teacher.parameters and recipe.teacher.tokens
     own = (recipe.student.parameters, recipe.teacher.parameters, recipe.teacher.tokens)
     starts = np.concatenate([[np.log(own)], found[np.all(np.isfinite(found), axis=1)]])
     point = starts[int(np.argmin(objective(starts)))]
@@ -143,13 +142,13 @@ def _best_existing(
     leaves = problem.stay_in_domain and leaves_domain(own, coefficients)
     candidates = [] if leaves else [own]
     for teacher in problem.teachers:
-        answer = answers([replace(problem, teachers=(teacher,))], coefficients)[0]
+        answer = optima([replace(problem, teachers=(teacher,))], coefficients)[0]
         if answer.recipe is not None:
             candidates.append(answer.recipe)
     if not candidates:
         raise InfeasibleError(
             f"no robust plan exists inside the domain of '{coefficients.name}', over whose draws "
-            "it would be; leave out --robust or --stay-in-domain."
+            "it would be; leave out robust or stay_in_domain."
         )
     return min(candidates, key=lambda each: float(reduce(recipe_losses(each, laws))))
 
@@ -182,12 +181,11 @@ class _Objective:
         """s that the budget leaves, capped by the bounds; NaN where it leaves too few."""
         b = self.batch
         u, n, d = points.T
-        student, _ = forward_flops(b, u)
-        teacher, _ = forward_flops(b, n)
+        student, _ = b.flops.on_logs(u)
+        teacher, _ = b.flops.on_logs(n)
         budget = b.budget * (1.0 - ROUNDOFF)  # a logarithm and back costs digits
-        rest = budget - student * b.serving
-        rest = rest - 3.0 * b.charge_pretraining * teacher * np.exp(d)
-        tokens = rest / (3.0 * student + b.charge_inference * teacher)
+        cost = Cost(student, teacher, b.charge_inference, b.charge_pretraining, b.serving)
+        tokens = cost.student_tokens(budget, np.exp(d))
         with np.errstate(invalid="ignore"):
             s = np.minimum(np.log(tokens), np.minimum(b.s_high, b.ratio_high + u))
         return np.where(s >= np.maximum(b.s_low, b.ratio_low + u), s, np.nan)

@@ -1,23 +1,21 @@
-"""From words to arrays: a Problem and a coefficient set become rows of a Batch."""
+"""A Problem and a coefficient set become rows of a Batch, the optimiser's arrays."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import fields
 
 import numpy as np
 
 from coefficients import CoefficientSet, Domain
+from laws import DistillationForm
 from laws._types import Real
 from planner.errors import NoDistillationLawError, UnreachableError
 from planner.optimise import Batch
 from planner.problem import Problem, Teacher
 
 _ANYWHERE = (0.0, math.inf)
-_DISTILLATION_FIELDS = (
-    "log_a_s", "log_b_s", "alpha_s", "beta_s", "gamma_s", "c0", "c1", "log_d1", "f1",
-)  # fmt: skip
 
 
 def to_batches(
@@ -32,47 +30,27 @@ def to_batches(
     counts = [len(each) for each in rows]
     flat = [row for each in rows for row in each]
     columns = {key: np.array([row[key] for row in flat], dtype=float) for key in flat[0]}
-    return Batch.broadcast(**law_fields(coefficients), **columns), counts
-
-
-def supervised_batch(problem: Problem, coefficients: CoefficientSet) -> Batch:
-    """One row for the supervised baseline; needs no distillation law and ignores teachers."""
-    row = _row(problem, _ranges(None))
-    law = {**dict.fromkeys(_DISTILLATION_FIELDS, 1.0), **supervised_fields(coefficients)}
-    return Batch.broadcast(**law, **row)
-
-
-def law_fields(coefficients: CoefficientSet) -> dict[str, Any]:
-    """The part of a batch that a coefficient set determines; draws of coefficients are arrays."""
     law = require_distillation(coefficients)
-    return {
-        **supervised_fields(coefficients),
-        "log_a_s": np.log(law.A),
-        "log_b_s": np.log(law.B),
-        "alpha_s": law.alpha,
-        "beta_s": law.beta,
-        "gamma_s": law.gamma,
-        "c0": law.c0,
-        "c1": law.c1,
-        "log_d1": np.log(law.d1),
-        "f1": law.f1,
-    }
+    return Batch.broadcast(law.supervised, law, coefficients.flops, **columns), counts
 
 
-def supervised_fields(coefficients: CoefficientSet) -> dict[str, Any]:
-    """The supervised law and the FLOP convention as fields of a batch."""
-    supervised, flops = coefficients.supervised, coefficients.flops
-    return {
-        "E": supervised.E,
-        "log_a": np.log(supervised.A),
-        "log_b": np.log(supervised.B),
-        "alpha": supervised.alpha,
-        "beta": supervised.beta,
-        "gamma": supervised.gamma,
-        "parameter": flops.parameter,
-        "attention": flops.attention,
-        "head": flops.head,
-    }
+def supervised_batch(problems: Sequence[Problem], coefficients: CoefficientSet) -> Batch:
+    """A row per problem for its supervised model; no distillation law is needed, teachers ignored.
+
+    A problem that stays in the domain of validity holds the supervised model to the sizes and
+    tokens at which the supervised law was measured.
+    """
+    rows = [_row(each, _supervised_ranges(each, coefficients.domain)) for each in problems]
+    columns = {key: np.array([row[key] for row in rows], dtype=float) for key in rows[0]}
+    return Batch.broadcast(coefficients.supervised, None, coefficients.flops, **columns)
+
+
+def _supervised_ranges(problem: Problem, domain: Domain) -> dict[str, tuple[float, float]]:
+    ranges = _ranges(None)
+    if problem.stay_in_domain:
+        for kind in ("parameters", "tokens"):
+            ranges[f"student_{kind}"] = domain.of(f"supervised_{kind}") or _ANYWHERE
+    return ranges
 
 
 def rows_of(problem: Problem, coefficients: CoefficientSet) -> list[dict[str, Real]]:
@@ -80,11 +58,11 @@ def rows_of(problem: Problem, coefficients: CoefficientSet) -> list[dict[str, Re
 
     Under a batch of laws (draws) the estimated loss of a teacher is an array over draws.
     """
-    measured = _ranges(coefficients.domain if problem.stay_in_domain else None)
-    row = _row(problem, measured)
+    domain = coefficients.domain if problem.stay_in_domain else None
+    row = _row(problem, _ranges(domain))
     if not problem.teachers:
         return [row]
-    return [_with_teacher(row, teacher, coefficients, measured) for teacher in problem.teachers]
+    return [_with_teacher(row, teacher, coefficients, domain) for teacher in problem.teachers]
 
 
 def _row(problem: Problem, measured: dict[str, tuple[float, float]]) -> dict[str, Real]:
@@ -135,12 +113,20 @@ def teacher_loss(teacher: Teacher, coefficients: CoefficientSet) -> Real:
     return coefficients.supervised.loss(teacher.size, teacher.tokens)
 
 
-def require_distillation(coefficients: CoefficientSet) -> Any:
+def teacher_flops(teacher: Teacher, coefficients: CoefficientSet) -> float:
+    """Forward FLOPs per token of an existing teacher: its own where its architecture is known, else
+    F(N) of its size; 0 where that is unknown."""
+    if teacher.forward_flops is not None:
+        return teacher.forward_flops
+    return 0.0 if teacher.size is None else float(coefficients.flops.per_token(teacher.size))
+
+
+def require_distillation(coefficients: CoefficientSet) -> DistillationForm:
     """The set's distillation law; NoDistillationLawError for a supervised-only set."""
     if coefficients.distillation is None:
         raise NoDistillationLawError(
             f"the coefficient set '{coefficients.name}' is supervised only and cannot plan "
-            "distillation; use --coefficients busbridge2025 or a file with a [distillation] table."
+            "distillation; use the set busbridge2025 or a file with a [distillation] table."
         )
     return coefficients.distillation
 
@@ -149,32 +135,24 @@ def _with_teacher(
     row: dict[str, Real],
     teacher: Teacher,
     coefficients: CoefficientSet,
-    measured: dict[str, tuple[float, float]],
+    domain: Domain | None,
 ) -> dict[str, Real]:
-    flops = 0.0 if teacher.size is None else float(coefficients.flops.per_token(teacher.size))
     row = {
         **row,
         "teacher_loss": teacher_loss(teacher, coefficients),
-        "teacher_flops": flops,
+        "teacher_flops": teacher_flops(teacher, coefficients),
         "charge_pretraining": 0.0,  # it exists: its training is sunk
     }
-    for value, name in ((teacher.size, "teacher_parameters"), (teacher.tokens, "teacher_tokens")):
-        low, high = measured[name]
-        if value is not None and not low <= value <= high:
-            row["t_high"] = -math.inf  # not a teacher of this domain: no plan with it
+    known = {"teacher_parameters": teacher.size, "teacher_tokens": teacher.tokens}
+    if domain is not None and any(domain.outside(known).values()):
+        row["t_high"] = -math.inf  # not a teacher of this domain: no plan with it
     return row
-
-
-_QUANTITIES = (
-    "student_parameters", "student_tokens", "teacher_parameters", "teacher_tokens",
-    "student_tokens_per_parameter", "teacher_cross_entropy", "teacher_to_supervised",
-)  # fmt: skip
 
 
 def _ranges(domain: Domain | None) -> dict[str, tuple[float, float]]:
     if domain is None:
-        return dict.fromkeys(_QUANTITIES, _ANYWHERE)
-    return {name: domain.of(name) or _ANYWHERE for name in _QUANTITIES}
+        domain = Domain()
+    return {each.name: domain.of(each.name) or _ANYWHERE for each in fields(Domain)}
 
 
 def _within(wanted: tuple[float, float], measured: tuple[float, float]) -> tuple[float, float]:

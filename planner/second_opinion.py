@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from coefficients import CoefficientSet, draws, load
-from planner import units
-from planner.optimum import Many, answers
-from planner.plan import Baseline, Interval, Recipe, SecondOpinion, Warning
-from planner.problem import Problem
+from planner.optima import Many
+from planner.results import Baseline, Interval, Recipe, SecondOpinion
 from planner.rows import require_distillation
 from planner.uncertainty import DRAWS, interval, recipe_losses
 
@@ -22,19 +20,19 @@ ALARM = 0.01
 
 
 def second_opinion(
-    problem: Problem, recipe: Recipe, baseline: Baseline, coefficients: CoefficientSet
+    recipe: Recipe, baseline: Baseline, own: Recipe | None, coefficients: CoefficientSet
 ) -> SecondOpinion | None:
-    """The view of the set that this one names as its second opinion; None if it names none."""
+    """The view of the set that this one names as its second opinion; None if it names none.
+
+    own: that set's optimum of the same problem, if it has one.
+    """
     if coefficients.second_opinion is None:
         return None
     other = load(coefficients.second_opinion)
     view = other_view(recipe, coefficients)
     assert view is not None
     theirs, spread = view.cross_entropy, view.interval
-    own = answers([problem], other)[0].recipe
     model = baseline.model
-    assert model.parameters is not None
-    assert model.tokens is not None
     return SecondOpinion(
         source=other.name,
         cross_entropy=theirs,
@@ -46,6 +44,16 @@ def second_opinion(
     )
 
 
+def other_set(coefficients: CoefficientSet) -> CoefficientSet | None:
+    """The set that this one names as its second opinion, counting FLOPs as this one does.
+
+    None if it names none.
+    """
+    if coefficients.second_opinion is None:
+        return None
+    return replace(load(coefficients.second_opinion), flops=coefficients.flops)
+
+
 @dataclass(frozen=True)
 class OtherView:
     """What the set's second opinion predicts for a recipe, without an optimum of its own.
@@ -55,9 +63,9 @@ class OtherView:
 
     source: str
     cross_entropy: float
-    interval: Interval | None
     disagrees: bool
     matters: bool
+    interval: Interval | None = None
 
 
 def other_view(recipe: Recipe, coefficients: CoefficientSet) -> OtherView | None:
@@ -69,7 +77,7 @@ def other_view(recipe: Recipe, coefficients: CoefficientSet) -> OtherView | None
     spread = _interval(recipe, other)
     apart = _apart(ours, _interval(recipe, coefficients), theirs, spread)
     large = abs(theirs - ours) > ALARM * ours
-    return OtherView(other.name, theirs, spread, apart, apart and large)
+    return OtherView(other.name, theirs, apart, apart and large, spread)
 
 
 def other_losses(plans: Many, coefficients: CoefficientSet) -> Array | None:
@@ -80,38 +88,9 @@ def other_losses(plans: Many, coefficients: CoefficientSet) -> Array | None:
     law = require_distillation(other)
     with np.errstate(invalid="ignore"):
         planned = other.supervised.loss(plans.teacher_parameters, plans.teacher_tokens)
-        teacher = np.where(np.isnan(planned), plans.teacher_cross_entropy, planned)
+        teacher = np.where(plans.teacher >= 0, plans.teacher_cross_entropy, planned)
         found = law.loss(plans.student_parameters, plans.student_tokens, teacher)
     return np.where(plans.feasible, found, np.nan)
-
-
-def opinion_warning(opinion: SecondOpinion | None, ours: float, name: str) -> tuple[Warning, ...]:
-    """A warning where the disagreement goes beyond the intervals and is large enough to matter."""
-    if opinion is None or not opinion.disagrees:
-        return ()
-    apart = abs(opinion.cross_entropy - ours) > ALARM * ours
-    if not apart and (opinion.regret is None or opinion.regret < ALARM):
-        return ()  # reported beside the plan, but no reason to bet differently
-    spread = opinion.interval
-    around = (
-        f" ({units.format_loss(spread.low)} to {units.format_loss(spread.high)})" if spread else ""
-    )
-    tail = (
-        f"; its own optimum is {units.format_loss(opinion.regret)} nats better than this recipe"
-        if opinion.regret is not None and opinion.regret >= ALARM
-        else ""
-    )
-    return (
-        Warning(
-            "second-opinion",
-            f"the coefficients disagree: {opinion.source} predicts "
-            f"{units.format_loss(opinion.cross_entropy)}{around} for this recipe, {name} "
-            f"{units.format_loss(ours)}{tail}.",
-            "cross_entropy",
-            opinion.cross_entropy,
-            None if spread is None else (spread.low, spread.high),
-        ),
-    )
 
 
 def _interval(recipe: Recipe, coefficients: CoefficientSet) -> Interval | None:

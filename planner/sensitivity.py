@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coefficients import CoefficientSet, draws
-from planner.plan import ALONE, WITH_OTHERS, Pull
 from planner.problem import Problem
+from planner.results import ALONE, WITH_OTHERS, Pull
 from planner.rows import require_distillation
 from planner.uncertainty import DRAWS, LEVEL, reoptimise
 

@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Callable
 
-from planner.accelerators import parse_hardware
+from planner.accelerators import Offer, parse_hardware
 from planner.errors import QuantityError
 
 _SUFFIX = {
@@ -65,16 +65,17 @@ def parse_count(text: str | float, what: str = "quantity") -> float:
     return check_positive(_float(match["number"], what) * _SUFFIX[suffix], what, text)
 
 
-def parse_flops(text: str | float, what: str = "budget") -> float:
-    """FLOPs from ``1e21``, ``1 ZFLOP``, ``30 PFLOP-days`` or ``64xH100*14d``.
+def parse_flops(text: str | float, what: str = "budget", offer: Offer = Offer()) -> float:  # noqa: B008
+    """FLOPs from ``1e21``, ``1 ZFLOP``, ``30 PFLOP-days``, ``64xH100*14d`` or ``$250k``.
 
     A PFLOP-day is 1e15 FLOP/s for a day; hardware counts at 40% of its peak unless ``@45%`` or so
-    is added (see `planner.accelerators`).
+    is added. `offer` gives the accelerator behind GPU-hours and the price behind money (see
+    `planner.accelerators`).
     """
     if not isinstance(text, str):
         return check_positive(text, what)
     stripped = _short(text, what).strip()
-    if (hardware := parse_hardware(stripped)) is not None:
+    if (hardware := parse_hardware(stripped, offer)) is not None:
         return check_positive(hardware.flops, what, text)
     match = _FLOPS.fullmatch(stripped)
     if match is not None:
@@ -84,7 +85,7 @@ def parse_flops(text: str | float, what: str = "budget") -> float:
     if plain is None or plain["suffix"] or plain["unit"]:
         raise QuantityError(
             f"{_say(what)} '{text}' is not an amount of compute I know; write FLOPs like 1e21, "
-            "1 ZFLOP, 30 PFLOP-days or 64xH100*14d."
+            "1 ZFLOP, 30 PFLOP-days or 64xH100*14d, or money like $250k."
         )
     return check_positive(_float(plain["number"], what), what, text)
 
@@ -105,6 +106,14 @@ def _number(value: str | float) -> float:
     if isinstance(value, bool):
         raise TypeError
     return float(value)
+
+
+def parse_whole(text: str | float, what: str) -> int:
+    """A whole number of at least one (``4096``, ``128K``); raises QuantityError."""
+    value = parse_count(text, what)
+    if value != int(value):
+        raise QuantityError(f"{_say(what)} is {text}; it must be a whole number.")
+    return int(value)
 
 
 def parse_share(text: str | float, what: str = "share") -> float:
@@ -201,8 +210,8 @@ def format_loss(value: float) -> str:
 
 
 def format_share(value: float) -> str:
-    """A share of the whole: ``12.3%``."""
-    return f"{100 * value:.1f}%"
+    """A share of the whole: ``12.3%``; less than the whole never reads as all of it."""
+    return ">99.9%" if 0.9995 <= value < 1 - 1e-9 else f"{100 * value:.1f}%"
 
 
 def format_ratio(value: float) -> str:
@@ -231,4 +240,5 @@ def _float(text: str, what: str) -> float:
 
 
 def _say(what: str) -> str:
-    return what[:1].upper() + what[1:]
+    """With a capital, unless it starts with the name of a field."""
+    return what if "_" in what.partition(" ")[0] else what[:1].upper() + what[1:]

@@ -21,9 +21,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 import planner.trainer  # noqa: F401  (OpenMP settings come before PyTorch)
 
 import torch  # isort: skip
+from torch import Tensor
 from torch.nn import functional
 
 from planner.trainer.benchmark import WARM_STEPS, random_tokens, training_step
@@ -31,8 +35,7 @@ from planner.trainer.data import DataSpec, Sampler, Split, prepare
 from planner.trainer.engine import Engine, Machine
 from planner.trainer.hardware import device_name, peak_of, probe_matmul
 from planner.trainer.logits import write_logits
-from planner.trainer.loss import Dense, LinearLoss, Objective
-from planner.trainer.measure import Source
+from planner.trainer.loss import Dense, LinearLoss, Objective, Signal
 from planner.trainer.model import Config, FlopCount, build
 from planner.trainer.optim import Hyper, make_optimizer
 from planner.trainer.teachers import OwnHead, Teacher
@@ -237,13 +240,17 @@ def as_teacher(config: Config, engine: Engine) -> Teacher:
     model = engine.place(build(config, 1, engine.dtype).requires_grad_(False))
     flops: FlopCount = config.flops
     return Teacher(
-        "untrained", "untrained", config.parameters, flops, config.law_flops, OwnHead(model),
-        config.vocabulary,
+        "untrained", "untrained", config.parameters, flops, config.law_flops,
+        OwnHead(model, config), config.vocabulary,
     )  # fmt: skip
 
 
 def distillation_step(
-    config: Config, split: Split, batch: int, engine: Engine, source: Source | None
+    config: Config,
+    split: Split,
+    batch: int,
+    engine: Engine,
+    source: Callable[[NDArray[np.int64], Tensor], Signal] | None,
 ) -> Callable[[], object]:
     """One update of a student as the trainer makes it, batches read from the shards."""
     decoder = build(config, 0, engine.dtype)
@@ -253,7 +260,7 @@ def distillation_step(
 
     def step() -> None:
         indices = sampler.indices(next(count))
-        data = split.batch(indices, config.context)
+        data = split.batch(indices, config.context).astype(np.int64)
         tokens, labels = engine.tensor(data[:, :-1].copy()), engine.tensor(data[:, 1:].copy())
         signal = None if source is None else source(indices, tokens)
         value = model(tokens, lambda h, w: loss(h.flatten(0, 1), w, labels.flatten(), signal)[0])

@@ -1,8 +1,9 @@
-"""Golden files: `pytest --update-golden` rewrites tests/golden from what the code gives now."""
+"""What holds for every test: fixed random examples, one thread per worker, golden files."""
 
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -10,11 +11,25 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.examples import EXAMPLES
+
 GOLDEN = Path(__file__).parent / "golden"
 _NUMBER = re.compile(r"[-−+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 
-settings.register_profile("planner", deadline=None)
-settings.load_profile("planner")
+if "PYTEST_XDIST_WORKER" in os.environ:  # one worker per core; set before numpy is imported
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+
+settings.register_profile("fixed", deadline=None, derandomize=True, database=None)
+settings.register_profile(
+    "wide",
+    deadline=None,
+    derandomize=False,
+    database=None,
+    print_blob=True,
+    max_examples=settings.default.max_examples * EXAMPLES,
+)
+settings.load_profile("fixed" if EXAMPLES == 1 else "wide")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -6,26 +6,28 @@ from dataclasses import replace
 from functools import cache
 
 from coefficients import CoefficientSet, load
-from planner.plan import (
+from planner.problem import Bounds, Problem, Teacher
+from planner.questions.plan.answer import Plan
+from planner.results import (
     Baseline,
     Certificate,
     Coefficients,
+    Considered,
+    ExistingTeacher,
     Flops,
     InDomain,
     Model,
-    Plan,
     Recipe,
     ScenarioResult,
     Verdict,
 )
-from planner.plan import Warning as PlanWarning
-from planner.problem import Bounds, Problem, Teacher
+from planner.results import Warning as PlanWarning
 from planner.scenarios import SCENARIOS
 
 
 @cache
 def law() -> CoefficientSet:
-    """The default set."""
+    """The published set."""
     return load("busbridge2025")
 
 
@@ -89,14 +91,19 @@ def flops(student: Model, teacher: Model, charges: tuple[float, float]) -> Flops
 
 
 def scenario(
-    name: str, found: Recipe | None, baseline: Model, proven: bool = True
+    name: str,
+    found: Recipe | None,
+    baseline: Model,
+    chosen: str,
+    charges: tuple[float, float] | None = None,
 ) -> ScenarioResult:
-    """One row of the comparison."""
-    charges = SCENARIOS[name].charges
+    """One row of the comparison; outside the domain where the teacher is larger than any fitted."""
+    charges = SCENARIOS[name].charges if charges is None else charges
     if found is None:
-        return ScenarioResult(name, *charges, None, None, None)
+        return ScenarioResult(name, name == chosen, *charges)
     difference = found.student.cross_entropy - baseline.cross_entropy
-    return ScenarioResult(name, *charges, found, proof(found, proven), difference)
+    outside = (found.teacher.parameters or 0.0) > 12.6e9
+    return ScenarioResult(name, name == chosen, *charges, found, proof(found), difference, outside)
 
 
 def proof(found: Recipe, proven: bool = True) -> Certificate:
@@ -106,7 +113,7 @@ def proof(found: Recipe, proven: bool = True) -> Certificate:
 
 
 def used() -> Coefficients:
-    """What the default set says about itself."""
+    """What the published set says about itself."""
     source = law().source
     return Coefficients(
         "busbridge2025", f"{source.citation}, {source.location}", law().flops.convention
@@ -129,15 +136,16 @@ def happy() -> Plan:
     chosen = rows["full"]
     loss = chosen.student.cross_entropy - supervised.cross_entropy
     return Plan(
-        problem=Problem(1e21, 1e9),
+        problem=Problem(1e21, 1e9, coefficients="busbridge2025"),
         recipe=chosen,
         certificate=proof(chosen),
         supervised=Baseline(supervised, Flops(float(law().flops.training(1e9, supervised.tokens)))),
-        scenarios=tuple(scenario(name, found, supervised) for name, found in rows.items()),
+        scenarios=tuple(scenario(name, found, supervised, "full") for name, found in rows.items()),
         verdict=Verdict(
             "supervised",
-            f"Train it directly: with the teacher's costs paid, distilling is {loss:.4f} nats "
-            "worse than supervised training with the same 1e21 FLOPs.",
+            "Train without a teacher",
+            f"With the teacher's costs paid, distilling is {loss:.4f} nats worse than supervised "
+            "training with the same 1e21 FLOPs.",
         ),
         warnings=(),
         coefficients=used(),
@@ -149,20 +157,26 @@ def extrapolated() -> Plan:
     plan = happy()
     supervised = model(3e9, spend(1e21, 3e9, model(1e9, 1e9), (0, 0)))
     wild = full_budget(3e9, model(8.4e10, 2e13), (1, 0), binding=("max-teacher-tokens",))
+    asked = "teacher-inference"
     tame = full_budget(3e9, model(1.1e9, 5.12e11), (1, 0))
     return replace(
         plan,
-        problem=Problem(1e21, 3e9, charge_pretraining=0.0),
+        problem=Problem(1e21, 3e9, charge_pretraining=0.0, coefficients="busbridge2025"),
         recipe=wild,
         certificate=proof(wild),
         supervised=Baseline(supervised, Flops(float(law().flops.training(3e9, supervised.tokens)))),
         scenarios=(
-            scenario("best-case", full_budget(3e9, model(9e9, 2e12), (0, 0)), supervised),
-            scenario("teacher-inference", wild, supervised),
-            scenario("teacher-pretraining", None, supervised),
-            scenario("full", full_budget(3e9, model(2.2e9, 1.5e10)), supervised),
+            scenario("best-case", full_budget(3e9, model(9e9, 2e12), (0, 0)), supervised, asked),
+            scenario("teacher-inference", wild, supervised, asked),
+            scenario("teacher-pretraining", None, supervised, asked),
+            scenario("full", full_budget(3e9, model(2.2e9, 1.5e10)), supervised, asked),
         ),
-        verdict=Verdict("distil", "Distil, but only inside the domain: the optimum leaves it."),
+        verdict=Verdict(
+            "distil",
+            "Inside the measured range: distil",
+            "The optimum leaves the domain.",
+            ("outside-domain",),
+        ),
         warnings=(
             PlanWarning(
                 "outside-domain",
@@ -171,6 +185,7 @@ def extrapolated() -> Plan:
                 "student_tokens_per_parameter",
                 wild.student.tokens_per_parameter,
                 (17.0, 202.0),
+                alarm=True,
             ),
             PlanWarning(
                 "outside-domain",
@@ -178,6 +193,7 @@ def extrapolated() -> Plan:
                 "teacher_parameters",
                 8.4e10,
                 (143e6, 12.6e9),
+                alarm=True,
             ),
             PlanWarning(
                 "outside-domain",
@@ -186,6 +202,7 @@ def extrapolated() -> Plan:
                 "teacher_cross_entropy",
                 wild.teacher.cross_entropy,
                 (1.895, 2.755),
+                alarm=True,
             ),
         ),
         in_domain=InDomain(tame, proof(tame)),
@@ -196,6 +213,12 @@ def nowhere() -> Plan:
     """As extrapolated, and nothing inside the domain fits the budget."""
     return replace(
         extrapolated(),
+        verdict=Verdict(
+            "undecided",
+            "Not measured here: distilling leads by extrapolation",
+            "No plan inside the measured range fits the budget.",
+            ("outside-domain",),
+        ),
         in_domain=InDomain(
             None, None, "17 tokens per parameter for 3B parameters cost at least 1.16e21 FLOPs"
         ),
@@ -205,25 +228,23 @@ def nowhere() -> Plan:
 def existing_teacher() -> Plan:
     """The better of two teachers that exist, known by its loss alone; its logits are stored."""
     plan = happy()
-    teacher = Model(None, None, 2.05, existing=True, name="in-house")
-    chosen = recipe(1e9, 1.32e11, teacher, (0, 1))
+    teacher = ExistingTeacher(None, None, 2.05, name="in-house")
+    chosen = recipe(1e9, 1.32e11, teacher, (0, 0))
     baseline = plan.supervised.model
     return replace(
         plan,
         problem=Problem(
-            1e21, 1e9, charge_inference=0.0,
+            1e21, 1e9, charge_inference=0.0, charge_pretraining=0.0,
             teachers=(Teacher(loss=2.05, name="in-house"), Teacher(size=7e9, tokens=140e9)),
+            coefficients="busbridge2025",
         ),
         recipe=replace(chosen, notes=("The teacher's pretraining is sunk and not charged.",)),
         certificate=proof(chosen),
-        scenarios=(
-            scenario("best-case", replace(chosen), baseline),
-            scenario("teacher-pretraining", chosen, baseline),
-        ),
-        verdict=Verdict("distil", "Distil from in-house: 0.0303 nats better than supervised."),
+        scenarios=(scenario("best-case", chosen, baseline, "best-case"),),
+        verdict=Verdict("distil", "Distil from in-house", "0.0303 nats better than supervised."),
         considered=(
-            ("7B parameters, 140B tokens", 2.3017),
-            ("in-house", chosen.student.cross_entropy),
+            Considered("in-house", chosen.student.cross_entropy),
+            Considered("7B parameters, 140B tokens", 2.3017),
         ),
     )  # fmt: skip
 
@@ -232,15 +253,24 @@ def custom_charges() -> Plan:
     """Half of the inference and an eighth of the pretraining: no named scenario."""
     plan = happy()
     chosen = full_budget(1e9, model(1.4e9, 6.1e10), (0.5, 0.125), binding=("max-student-size",))
+    chosen = replace(chosen, flops=replace(chosen.flops, serving=float(law().flops(1e9) * 1e11)))
     return replace(
         plan,
         problem=Problem(
             1e21, None, charge_inference=0.5, charge_pretraining=0.125,
             bounds=Bounds(student_size=(1e8, 1e9)), serving_tokens=1e12,
+            coefficients="busbridge2025",
         ),
-        recipe=replace(chosen, flops=replace(chosen.flops, serving=float(law().flops(1e9) * 1e11))),
+        recipe=chosen,
         certificate=proof(chosen),
-        verdict=Verdict("either", "Either will do: the two differ by less than the law can tell."),
+        scenarios=(
+            *(replace(each, chosen=False) for each in plan.scenarios),
+            scenario("custom", chosen, plan.supervised.model, "custom", (0.5, 0.125)),
+        ),
+        verdict=Verdict(
+            "undecided", "Undecided: within the law's error",
+            "The two differ by less than the law can tell.", ("within-error",),
+        ),
     )  # fmt: skip
 
 

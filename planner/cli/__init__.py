@@ -6,30 +6,26 @@ COMMANDS, and a section to docs/cli.md (a test asks for it). Heavy imports belon
 
 from __future__ import annotations
 
-from planner.cli.group import PlanGroup, PlannerGroup
+from planner.cli.group import QUESTION, PlanGroup, PlannerGroup
+from planner.questions import QUESTIONS
 
 COMMANDS: dict[str, str] = {
-    "plan": "planner.cli.plan:plan",
-    "compare-supervised": "planner.cli.compare_supervised:compare_supervised",
-    "target": "planner.cli.target:target",
-    "evaluate": "planner.cli.evaluate:evaluate",
-    "explain": "planner.cli.explain:explain",
-    "near-optimal": "planner.cli.near_optimal:near_optimal",
-    "teachers": "planner.cli.teachers:teachers",
-    "family": "planner.cli.family:family",
+    **{name: QUESTION for name, entry in QUESTIONS.items() if entry.command},
     "sweep": "planner.cli.sweep:sweep",
     "fit": "planner.cli.fit:command",
+    "predict": "planner.cli.predict:command",
     "experiments": "planner.cli.experiments:command",
     "validate": "planner.cli.validate:validate",
+    "export": "planner.cli.export:command",
     "train": "planner.cli.train:command",
     "measure-teacher": "planner.cli.measure_teacher:command",
     "benchmark": "planner.cli.benchmark:command",
-    "capacity-gap": "planner.cli.capacity_gap:command",
+    "export-model": "planner.cli.export_model:command",
     "coefficients": "planner.cli.coefficients:coefficients",
     "schema": "planner.cli.schema:schema",
     "serve": "planner.cli.serve:serve",
 }
-"""Command name -> "module:attribute"; a module is imported when its command is used."""
+"""Command name -> "module:attribute", or QUESTION; imported when the command is used."""
 
 planner = PlannerGroup("planner", COMMANDS)
 plan = PlanGroup("plan", COMMANDS)

@@ -15,6 +15,7 @@ from planner.cli.train import SCALES, config_of, machine_of, machine_options, mo
 
 if TYPE_CHECKING:
     from planner.trainer.benchmark import Benchmark, Speed
+    from planner.trainer.hardware import Peak
     from planner.trainer.model import Config
 
 
@@ -67,14 +68,16 @@ def _table(found: Benchmark, config: Config, teacher: Config) -> str:
             f"peak             {peak}"
             + ("" if found.peak.flops is None else f", {found.peak.reference}"),
             f"matrix products  {found.matmul:.4g} FLOP/s measured",
-            *_lines("training", config, found.training),
-            *_lines("teacher", teacher, found.inference),
+            *_lines("training", config, found.training, found.peak),
+            *_lines("teacher", teacher, found.inference, found.peak),
         )
     )
 
 
-def _lines(name: str, config: Config, speed: Speed) -> tuple[str, ...]:
-    mfu = "MFU n/a" if speed.utilisation is None else f"MFU {speed.utilisation:.1%}"
+def _lines(name: str, config: Config, speed: Speed, peak: Peak) -> tuple[str, ...]:
+    from planner.trainer.hardware import describe
+
+    mfu = describe(speed.utilisation, peak)
     hours = 1e18 / speed.law_flops / 3600
     return (
         f"{name:<16} {units.format_count(config.parameters)} parameters, "

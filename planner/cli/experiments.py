@@ -7,13 +7,21 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from planner import units
-from planner.cli import console
-from planner.errors import PlannerError, ProblemError
+from planner.cli.fit import forms, protocols
+from planner.cli.options import OneOf, output_options
+from planner.cli.output import Output
+from planner.errors import ProblemError
 
 if TYPE_CHECKING:
     from planner.fit import Fit
 
 _SEVERAL = 20
+
+
+def _designs() -> tuple[str, ...]:
+    from planner.experiments.design import PROTOCOLS
+
+    return ("all", *PROTOCOLS)
 
 
 @click.group(
@@ -31,33 +39,25 @@ def command() -> None:
     epilog="Example: planner experiments design --budget 1e21",
 )
 @click.option("--budget", required=True, metavar="FLOPS", help="Compute for each protocol's runs.")
-@click.option("--protocol", default="all", help="fixed-m-teachers, isoflop-teachers, fixed-m, all.")
+@click.option("--protocol", type=OneOf(_designs), default="all",
+              help="fixed-m-teachers, isoflop-teachers, fixed-m, all.")  # fmt: skip
 @click.option("--coefficients", "name", default="busbridge2025", show_default=True)
-@click.option("--format", "format_name", default="table", help="table, json, markdown or csv.")
-def design_command(budget: str, protocol: str, name: str, format_name: str) -> None:
+@output_options()
+def design_command(budget: str, protocol: str, name: str, output: Output) -> None:
     """Write the runs of the paper's experimental protocols, scaled to a compute budget.
 
     Every model is buildable; costs count student training, teacher training once, and the teacher's
     inference. The csv format lists the students as a pool for `experiments next`.
     """
-    import json
-
     from coefficients import load
     from planner.experiments.design import PROTOCOLS, design
-    from planner.experiments.report import FORMATS, design_document, design_text
+    from planner.experiments.report import Designs
 
-    _known("--format", format_name, FORMATS)
-    _known("--protocol", protocol, ("all", *PROTOCOLS))
-    flops, chosen = units.parse_flops(budget, "budget"), load(name)
     names = PROTOCOLS if protocol == "all" else (protocol,)
-    found = [design(each, flops, chosen) for each in names]
-    if format_name == "json":
-        documents = [design_document(each) for each in found]
-        console.result(json.dumps(documents[0] if len(documents) == 1 else documents, indent=2))
-        return
-    if format_name == "csv" and len(found) > 1:
+    if output.format == "csv" and len(names) > 1:
         raise ProblemError("--format csv writes one pool; choose one with --protocol.")
-    console.result("\n\n".join(design_text(each, format_name) for each in found))
+    flops, chosen = units.parse_flops(budget, "budget"), load(name)
+    output.answer(Designs.of(tuple(design(each, flops, chosen) for each in names)))
 
 
 @command.command(
@@ -75,15 +75,17 @@ def design_command(budget: str, protocol: str, name: str, format_name: str) -> N
 @click.option("--plan-budget", metavar="FLOPS", help="Sharpen this budget's plan instead.")
 @click.option("--student", metavar="SIZE", help="The plan's student.")
 @click.option("--scenario", metavar="NAME", help="The plan's scenario; full unless given.")
-@click.option("--law", default="distillation", help="distillation, supervised, hoffmann or kaplan.")
-@click.option("--protocol", default="plain", help="How to fit the finished runs.")
+@click.option("--law", type=OneOf(forms), default="distillation",
+              help="distillation, supervised, hoffmann or kaplan.")  # fmt: skip
+@click.option("--protocol", type=OneOf(protocols), default="plain",
+              help="How to fit the finished runs.")  # fmt: skip
 @click.option("--base", default="busbridge2025", show_default=True, help="Fixed supervised law.")
 @click.option("--criterion", default="variance", help="variance, or determinant (D-optimal).")
 @click.option(
     "--most", type=int, default=_SEVERAL, show_default=True, help="At most this many runs."
 )
-@click.option("--format", "format_name", default="table", help="table, json, markdown or csv.")
-def next_command(runs: str, pool: str, format_name: str, **given: Any) -> None:
+@output_options()
+def next_command(runs: str, pool: str, output: Output, **given: Any) -> None:
     """Choose from a pool the runs that most reduce the uncertainty of a target, per FLOP.
 
     RUNS are finished; the pool has the same columns without losses, and `cost` in FLOPs where the
@@ -92,12 +94,10 @@ def next_command(runs: str, pool: str, format_name: str, **given: Any) -> None:
     from coefficients import load
     from planner.experiments.next_runs import next_runs
     from planner.experiments.pool import read_pool, without
-    from planner.experiments.report import FORMATS, choice_text
-    from planner.fit import FORMS, PROTOCOLS, Task, fit, plausible, read_runs
+    from planner.experiments.report import NextRuns
+    from planner.fit import FORMS, Task, fit, read_runs
+    from planner.fit.rows import implausible
 
-    _known("--format", format_name, FORMATS)
-    _known("--law", given["law"], FORMS)
-    _known("--protocol", given["protocol"], PROTOCOLS)
     form, base = FORMS[given["law"]], load(given["base"])
     distilling = form.kind == "distillation"
     if given["most"] < 1:
@@ -109,8 +109,6 @@ def next_command(runs: str, pool: str, format_name: str, **given: Any) -> None:
     if not new.any():
         raise ProblemError("every candidate of the pool has been run already; add new ones.")
     law = base.supervised if distilling else None
-    for text in plausible.remarks(finished.rows):
-        console.remark(text)
     point = fit(Task(form, finished.rows, law), given["protocol"])
     targets, what = _targets(point, base, given)
     found = next_runs(
@@ -123,7 +121,7 @@ def next_command(runs: str, pool: str, format_name: str, **given: Any) -> None:
             f"the budget pays for no candidate; the cheapest costs {cheapest} FLOPs."
         )
     lines = [line for line, kept in zip(candidates.lines, new, strict=True) if kept]
-    console.result(choice_text(found, lines, what, format_name))
+    output.answer(NextRuns.of(found, lines, what, tuple(implausible(finished.rows))))
 
 
 def _targets(point: Fit, base: Any, given: dict[str, Any]) -> tuple[Any, str]:
@@ -184,8 +182,3 @@ def _range(option: str, text: str | None) -> tuple[float, float]:
     if low > high:
         raise ProblemError(f"{option} {text}: the low end is above the high end.")
     return low, high
-
-
-def _known(option: str, name: str, known: Any) -> None:
-    if name not in known:
-        raise PlannerError(f"{option} '{name}' is unknown; known: {', '.join(known)}.")

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from planner.cli import console
-from planner.cli.options import plot_option
+from planner.cli.options import OneOf, output_options, plot_option
+from planner.cli.output import Output
 from planner.errors import PlannerError, QuantityError
 
 if TYPE_CHECKING:
@@ -18,14 +18,30 @@ if TYPE_CHECKING:
     from planner.fit.runs import Runs
 
 
+def forms() -> Any:
+    """Names of the laws that can be fitted."""
+    from planner.fit import FORMS
+
+    return FORMS
+
+
+def protocols() -> Any:
+    """Names of the objectives."""
+    from planner.fit import PROTOCOLS
+
+    return PROTOCOLS
+
+
 @click.command(
     "fit",
     short_help="Fit a scaling law to measured runs.",
     epilog="Example: planner fit runs.csv --law distillation --output my.toml",
 )
 @click.argument("runs", type=click.Path())
-@click.option("--law", default="distillation", help="distillation, supervised, hoffmann or kaplan.")
-@click.option("--protocol", default="paper", help="paper (Huber 1e-4), plain (1e-3), replication.")
+@click.option("--law", type=OneOf(forms), default="distillation",
+              help="distillation, supervised, hoffmann or kaplan.")  # fmt: skip
+@click.option("--protocol", type=OneOf(protocols), default="paper",
+              help="paper (Huber 1e-4), plain (1e-3), replication.")  # fmt: skip
 @click.option("--delta", type=float, help="Huber's delta, instead of the protocol's own.")
 @click.option("--supervised-runs", type=click.Path(), help="Fit the supervised part jointly.")
 @click.option(
@@ -37,19 +53,17 @@ if TYPE_CHECKING:
 @click.option("--bootstrap", "resamples", default=4096, show_default=True, help="0 for none.")
 @click.option("--bootstrap-by", default="run", show_default=True, help="run, size or group.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the bootstrap.")
-@click.option("--output", type=click.Path(), metavar="TOML", help="Write a coefficient file.")
-@click.option("--format", "format_name", default="table", help="table, json or markdown.")
+@click.option("--output", "target", type=click.Path(), metavar="TOML",
+              help="Write a coefficient file.")  # fmt: skip
 @plot_option("Draw the fit")
 @click.option("--title", default="", help="Title in the coefficient file.")
 @click.option("--citation", default="", help="Where the runs come from, for the coefficient file.")
 @click.option("--location", default="", help="Which part of it, such as a table or figure.")
 @click.option("--notes", default="", help="What users of the coefficient file should know.")
 @click.option("--allow-duplicates", is_flag=True, help="Accept runs that occur twice.")
-@click.option("--quiet", is_flag=True, help="No remarks on stderr.")
 @click.option("--no-judgement", is_flag=True, help="Leave out the held-out checks.")
-def command(
-    runs: str, format_name: str, plot: str | None, output: str | None, **given: Any
-) -> None:
+@output_options(file=False)
+def command(runs: str, target: str | None, plot: str | None, output: Output, **given: Any) -> None:
     """Fit a scaling law to the runs of a CSV, JSON lines or Parquet file.
 
     Columns: student_parameters, student_tokens, teacher_cross_entropy, student_cross_entropy;
@@ -59,10 +73,8 @@ def command(
 
     from planner.fit import Provenance, bootstrap, fit, read_runs, write
     from planner.fit.analysis import analyse
-    from planner.fit.report import FORMATS
 
-    _known("--format", format_name, FORMATS)
-    target = _target(output)
+    file = _file(target)
     base = _base(given["base"], given["law"])
     data = read_runs(runs, _form(given["law"]).kind == "distillation", given["allow_duplicates"])
     beside = given["supervised_runs"]
@@ -70,11 +82,11 @@ def command(
     point = fit(_task(data, supervised, base, given), _protocol(given))
     boot = None
     if given["resamples"]:
-        partial = None if target is None else target.with_suffix(".partial.npz")
+        partial = None if file is None else file.with_suffix(".partial.npz")
         boot = bootstrap(point, given["resamples"], given["seed"], given["bootstrap_by"], partial)
     found = analyse(point, boot, data, judgement=not given["no_judgement"])
     written: list[Path] = []  # files first: a reader that closes the pipe early must not cost them
-    if target is not None:
+    if file is not None:
         words = {
             name: given[name] for name in ("title", "citation", "location", "notes") if given[name]
         }
@@ -84,33 +96,28 @@ def command(
             base=base,
             coverage=found.coverage,
             coverage_sizes=found.coverage_sizes,
+            misfit=found.misfit,
             **words,
         )
-        written += write(target, point, boot, found.open_ones, origin)
+        written += write(file, point, boot, found.unidentified, origin)
     if plot is not None:
-        from planner.plots.fit import draw
+        from planner.fit.picture import draw
 
         draw(found, Path(plot), None if base is None else base.flops)
         written.append(Path(plot))
-    console.result(FORMATS[format_name](found))
-    for path in [] if given["quiet"] else written:
-        console.remark(f"Wrote {path}")
+    output.answer(found)
+    for path in written:
+        output.remark(f"Wrote {path}")
 
 
 def _form(name: str) -> Any:
-    from planner.fit import FORMS
-
-    _known("--law", name, FORMS)
-    return FORMS[name]
+    return forms()[name]
 
 
 def _protocol(given: dict[str, Any]) -> Any:
     from dataclasses import replace
 
-    from planner.fit import PROTOCOLS
-
-    _known("--protocol", given["protocol"], PROTOCOLS)
-    chosen = PROTOCOLS[given["protocol"]]
+    chosen = protocols()[given["protocol"]]
     delta = given["delta"]
     if delta is None:
         return chosen
@@ -129,7 +136,7 @@ def _task(
     data: Runs, supervised: Runs | None, base: CoefficientSet | None, given: dict[str, Any]
 ) -> Task:
     from planner.fit import Task
-    from planner.fit.wishes import read_bounds, read_fixed
+    from planner.fit.task import read_bounds, read_fixed
 
     form = _form(given["law"])
     fixed, bounds = read_fixed(given["fix"]), read_bounds(given["bound"])
@@ -142,20 +149,15 @@ def _task(
     return Task(form, data.rows, law, rows, fixed, bounds)
 
 
-def _known(option: str, name: str, known: Any) -> None:
-    if name not in known:
-        raise PlannerError(f"{option} '{name}' is unknown; known: {', '.join(known)}.")
-
-
-def _target(output: str | None) -> Path | None:
+def _file(target: str | None) -> Path | None:
     from pathlib import Path
 
     from planner.files import check_folder
 
-    if output is None:
+    if target is None:
         return None
-    path = Path(output)
+    path = Path(target)
     if path.suffix != ".toml":
-        raise PlannerError(f"--output '{output}' must end in .toml: it is a coefficient file.")
+        raise PlannerError(f"--output '{target}' must end in .toml: it is a coefficient file.")
     check_folder(path)
     return path

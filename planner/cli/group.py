@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import importlib
+import os
+import re
+import shlex
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +24,16 @@ MISTAKE = 2
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it (128 + SIGINT)."""
 
+QUESTION = "question"
+"""In place of a module: the command is made from the question of its name."""
+
+EXAMPLE = "Example: plan --budget 1e21 --student 1B"
+
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+"""What stdout may run into; an error of a file that a command opened carries the file's name."""
 
 
 class InputError(click.ClickException):
@@ -45,9 +59,7 @@ class PlannerGroup(click.Group):
         super().__init__(
             name,
             help="Plan model distillation under a compute budget, with a proven optimum.",
-            epilog=f"Example: {name} --budget 1e21 --student 1B"
-            if name == "plan"
-            else "Example: planner plan --budget 1e21 --student 1B",
+            epilog=EXAMPLE,
             no_args_is_help=True,
             context_settings=dict(_CONTEXT),
         )
@@ -71,9 +83,11 @@ class PlannerGroup(click.Group):
         """Import one command; None for an unknown name."""
         if cmd_name not in self.registry:
             return None
-        module, _, attribute = self.registry[cmd_name].partition(":")
-        command: click.Command = getattr(importlib.import_module(module), attribute)
+        command = _load(cmd_name, self.registry[cmd_name])
         command.context_class = ShortContext
+        if cmd_name == "plan":  # where people start
+            others = textwrap.fill(", ".join(self.registry), 90, break_on_hyphens=False)
+            command.epilog = f"{EXAMPLE}\n\n\b\nOther commands:\n{others}"
         command.context_settings = {**_CONTEXT, **command.context_settings}
         return command
 
@@ -83,7 +97,10 @@ class PlannerGroup(click.Group):
         """The command of that name; an unknown name is answered with the nearest known ones."""
         name = str(args[0])
         if name in self.registry or ctx.resilient_parsing or name.startswith("-"):
-            return super().resolve_command(ctx, args)
+            found = super().resolve_command(ctx, args)
+            if found[1] is not None and not ctx.resilient_parsing:
+                _refuse_repeated(found[1], ctx, found[2])
+            return found
         near = difflib.get_close_matches(name, list(self.registry), n=2, cutoff=0.5)
         hint = (
             f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(self.registry)}."
@@ -98,8 +115,16 @@ class PlannerGroup(click.Group):
             from planner.errors import INPUT_ERRORS
 
             if isinstance(error, INPUT_ERRORS):
-                raise InputError(_sentence(str(error))) from error
+                raise InputError(_sentence(self._options_in(ctx, str(error)))) from error
             raise
+
+    def _options_in(self, ctx: click.Context, text: str) -> str:
+        """Fields in a message as the options that the user typed: min_teacher_size and so on."""
+        command = self.get_command(ctx, ctx.invoked_subcommand or "")
+        for each in command.params if command is not None else ():
+            if isinstance(each, click.Option) and "_" in (each.name or ""):
+                text = re.sub(rf"(?<![-\w'\"]){each.name}(?![\w'\"])", each.opts[0], text)
+        return text
 
     def main(
         self,
@@ -109,7 +134,12 @@ class PlannerGroup(click.Group):
         standalone_mode: bool = True,
         **extra: Any,
     ) -> Any:
-        """Click's main, except that Ctrl-C leaves with 130 as in every other tool."""
+        """Click's main, except that Ctrl-C leaves with 130 as in every other tool.
+
+        The words typed are the context's object, for an answer to say how it was asked.
+        """
+        args = sys.argv[1:] if args is None else list(args)
+        extra.setdefault("obj", shlex.join([prog_name or self.name or "", *args]))
         try:
             code = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
         except click.Abort:
@@ -121,6 +151,13 @@ class PlannerGroup(click.Group):
                 raise
             error.show()
             sys.exit(error.exit_code)
+        except OSError as error:
+            if not standalone_mode or error.filename is not None or error.errno not in _FULL:
+                raise
+            _drop_output()
+            reason = (error.strerror or str(error)).lower()
+            click.echo(f"Error: cannot write the result: {reason}; write it elsewhere.", err=True)
+            sys.exit(MISTAKE)
         if not standalone_mode:
             return code
         sys.exit(code if isinstance(code, int) else 0)
@@ -150,6 +187,36 @@ class PlanGroup(PlannerGroup):
                 if item.value not in known
             ]
         return found
+
+
+def _refuse_repeated(command: click.Command, parent: click.Context, args: list[str]) -> None:
+    """Raises InputError for an option with one value that is given twice; click keeps the last."""
+    try:
+        parser = command.make_parser(click.Context(command, parent=parent))
+        _, _, order = parser.parse_args(args=list(args))
+    except click.UsageError:
+        return  # the command itself says what is wrong
+    for each in order:
+        single = isinstance(each, click.Option) and not each.multiple and not each.is_flag
+        if single and order.count(each) > 1:
+            raise InputError(f"{each.opts[0]} is given more than once; give it one value.")
+
+
+def _drop_output() -> None:
+    """What stdout still holds goes nowhere: Python would try to write it again at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+def _load(name: str, place: str) -> click.Command:
+    if place == QUESTION:
+        from planner.cli.questions import command
+
+        return command(name)
+    module, _, attribute = place.partition(":")
+    found: click.Command = getattr(importlib.import_module(module), attribute)
+    return found
 
 
 def _sentence(text: str) -> str:

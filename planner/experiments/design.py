@@ -16,16 +16,15 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from coefficients import CoefficientSet
-from laws import Architecture
+from laws import Architecture, Cost
 from laws._types import Array
 from planner import units
 from planner.errors import InfeasibleError, NoDistillationLawError, ProblemError
 from planner.experiments.information import covariance, prior_precision, shares
-from planner.fit.build import Task
-from planner.fit.coordinates import PRIOR
-from planner.fit.forms import FORMS
+from planner.fit.model import PRIOR
 from planner.fit.rows import Rows
 from planner.fit.starts import encode
+from planner.fit.task import FORMS, Task
 
 NOISE = 0.003
 """Relative noise of a run's loss that predicted errors assume (measured: 0.2 to 0.3%)."""
@@ -220,14 +219,14 @@ def _notes(sizes: Array, cost: float, budget: float) -> tuple[str, ...]:
 def _optimal_size(flops: float, chosen: CoefficientSet) -> float:
     """Compute-optimal supervised size for training FLOPs, on a fine grid."""
     sizes = np.geomspace(_SMALLEST / 10, _LARGEST * 10, 2000)
-    tokens = flops / (3.0 * chosen.flops.per_token(sizes))
+    tokens = Cost.of(chosen.flops, sizes).student_tokens(flops)
     return float(sizes[np.argmin(chosen.supervised.loss(sizes, tokens))])
 
 
 def _profile(flops: float, chosen: CoefficientSet) -> list[tuple[float, float]]:
     """Sizes and tokens of equal training compute around the optimum."""
     sizes = _optimal_size(flops, chosen) * np.array(_SPREAD)
-    tokens = flops / (3.0 * chosen.flops.per_token(sizes))
+    tokens = np.asarray(Cost.of(chosen.flops, sizes).student_tokens(flops))
     return list(zip(sizes.tolist(), tokens.tolist(), strict=True))
 
 
@@ -249,7 +248,7 @@ def _runs(
     place = []  # small scales snap several teachers to one model: it is trained once
     for size, tokens in teachers:
         built, d = snap(size, tokens)
-        d = _M * built.parameters if abs(tokens / size - _M) < 1e-6 * _M else d
+        d = float(round(_M * built.parameters)) if abs(tokens / size - _M) < 1e-6 * _M else d
         n = float(built.parameters)
         loss = float(chosen.supervised.loss(n, d))
         key = (built.layers, d)
@@ -262,9 +261,9 @@ def _runs(
         built, d = snap(size, tokens)
         ratio = tokens / size
         if any(abs(ratio - m) < 1e-6 * m for m in _MULTIPLES):
-            d = ratio * built.parameters
+            d = float(round(ratio * built.parameters))
         n, teacher = float(built.parameters), trained[k]
-        cost = float(flops.training(n, d) + flops.per_token(teacher.parameters) * d)
+        cost = float(Cost.of(flops, n, teacher.parameters, charge_inference=1.0).total(d))
         loss = float(law.loss(n, d, teacher.loss))
         distilled[(k, built.layers, d)] = Run("student", built, d, cost, loss, k)
     return tuple(trained), tuple(distilled.values())

@@ -1,6 +1,6 @@
 """What runs tell about a law, to first order: Jacobians, covariances, and shares of information.
 
-Everything happens in the fitter's coordinates (planner.fit.coordinates), where the law is nearly
+Everything happens in the fitter's coordinates (planner.fit.model), where the law is nearly
 linear over the uncertainty that matters and a plain prior makes sense.
 """
 
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from laws._types import Array
-from planner.fit.build import Task
-from planner.fit.coordinates import PRIOR, natural
+from planner.fit.model import natural, prior_width
 from planner.fit.rows import Rows
+from planner.fit.task import Task
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def jacobian(task: Task, theta: Array, rows: Rows) -> Array:
 
 def prior_precision(names: tuple[str, ...]) -> Array:
     """The precision matrix before any run, (P, P)."""
-    return np.diag([PRIOR[name.rpartition(".")[2]] ** -2.0 for name in names])
+    return np.diag([prior_width(name) ** -2.0 for name in names])
 
 
 def cells_of(*rows: Rows) -> Array:

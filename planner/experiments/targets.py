@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from coefficients import CoefficientSet
-from laws import DistillationLaw
+from laws import Cost, DistillationForm
 from laws._types import Array
 from planner.errors import ProblemError
-from planner.fit.build import Task
 from planner.fit.rows import Rows
+from planner.fit.task import Task
 from planner.problem import Problem
 
 _TEACHERS = 400
@@ -45,7 +45,7 @@ def region(
 
 
 def plan_target(
-    task: Task, theta: Array, law: DistillationLaw, chosen: CoefficientSet, problem: Problem
+    task: Task, theta: Array, law: DistillationForm, chosen: CoefficientSet, problem: Problem
 ) -> PlanTarget:
     """The plan of a problem with a given student as a target.
 
@@ -100,16 +100,18 @@ def _frontier(chosen: CoefficientSet, problem: Problem) -> tuple[Array, Array]:
     log_t = np.linspace(np.log(lowest) + 1e-6, np.log(2.0 * law.loss(problem.student, 1e9)), 600)
     needed = law.tokens_for_loss(sizes[:, None], np.exp(log_t)[None])
     low, high = problem.bounds.teacher_tokens
-    per_token = flops.per_token(sizes)[:, None]
+    cost = Cost.of(
+        flops,
+        problem.student,
+        sizes[:, None],
+        problem.charge_inference,
+        problem.charge_pretraining,
+        problem.serving_tokens,
+    )
     needed = np.maximum(needed, low)
     with np.errstate(invalid="ignore", over="ignore"):
-        spent = np.where(
-            needed <= high, 3.0 * problem.charge_pretraining * per_token * needed, np.inf
-        )
-        if problem.charge_pretraining == 0:
-            spent = np.where(needed <= high, 0.0, np.inf)
-        each = 3.0 * flops.per_token(problem.student) + problem.charge_inference * per_token
-        tokens = ((problem.budget - spent) / each).max(axis=0)
+        left = cost.student_tokens(problem.budget, np.minimum(needed, high))
+        tokens = np.where(needed <= high, left, -np.inf).max(axis=0)
     good = tokens > problem.bounds.student_tokens[0]
     if not good.any():
         raise ProblemError("the budget is too small for any plan of this student.")

@@ -75,7 +75,12 @@ class Bootstrap:
 
 
 def mirrored(low: float, high: float, best: float) -> tuple[float, float]:
-    """A positive range together with its mirror image about the best value, as factors."""
+    """A positive range together with its mirror image about the best value, as factors.
+
+    A range that reaches zero has no mirror image and is returned as it is, with the best value in.
+    """
+    if min(low, best) <= 0:
+        return min(low, best), max(high, best)
     return min(low, best * best / high), max(high, best * best / low)
 
 

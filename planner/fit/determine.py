@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 
 from laws._types import Array
 from planner.errors import PlannerError
-from planner.fit import plausible
-from planner.fit.build import Task
-from planner.fit.coordinates import PRIOR, natural
-from planner.fit.model import Model
+from planner.fit.model import Model, natural, prior_width
+from planner.fit.rows import implausible
+from planner.fit.task import Task
 from planner.verdict import MISFIT
 
 LEAST_NOISE = 2e-4
@@ -43,6 +42,13 @@ MEASURE = {
 }
 """What to run to pin a coefficient down."""
 
+
+def measure(name: str) -> str:
+    """What to run to pin a coefficient of any law down."""
+    every = "runs over a wider range of sizes, tokens and whatever else the law takes"
+    return MEASURE.get(name.rpartition(".")[2], every)
+
+
 _HELD_FIRST = ("c0", "c1", "d1", "f1", "gamma", "beta", "alpha", "E", "B", "A")
 
 
@@ -52,7 +58,7 @@ class UndeterminedError(PlannerError):
 
 def undetermined_error(task: Task, message: str) -> UndeterminedError:
     """The error, with what looks wrong with the runs' columns: often the cause."""
-    return UndeterminedError(" ".join((message, *plausible.remarks(task.rows))))
+    return UndeterminedError(" ".join((message, *implausible(task.rows))))
 
 
 def noise_of(residuals: Array, free: int) -> float:
@@ -79,9 +85,11 @@ def require_determined(task: Task, model: Model, theta: Array, resting: NDArray[
     free = np.flatnonzero([not r or name in _ADDED for r, name in zip(resting, own, strict=True)])
     if not free.size:
         return
-    prior = np.array([PRIOR[own[k]] for k in free])
+    prior = np.array([prior_width(own[k]) for k in free])
     told = jacobian[0][free] * prior[:, None] / noise
-    directions, size, _ = np.linalg.svd(told, full_matrices=True)
+    # Through the triangular factor: the runs may be many, the directions are few.
+    triangle = np.asarray(np.linalg.qr(told.T, mode="r"))
+    directions, size, _ = np.linalg.svd(triangle.T, full_matrices=True)
     blind = directions[:, np.pad(size, (0, free.size - size.size)) < _NOTHING]
     if not blind.shape[1]:
         return
@@ -103,7 +111,8 @@ def _moves(task: Task, model: Model, theta: Array, step: Array) -> Array:
         linear = name.endswith("c0") or min(low, high) <= 0
         move = high - low if linear else float(np.log(high / low))
         prefix, dot, own = name.rpartition(".")
-        power = float(np.ravel(ends[0][f"{prefix}{dot}gamma"])[0]) if own in ("A", "B") else 1.0
+        gamma = ends[0].get(f"{prefix}{dot}gamma")
+        power = 1.0 if gamma is None or own not in ("A", "B") else float(np.ravel(gamma)[0])
         found.append(move * power / (2.0 * _STEP))
     return np.array(found)
 
@@ -117,7 +126,7 @@ def _sentence(names: tuple[str, ...], moves: Array) -> str:
     involved = [name for name, row in zip(names, size, strict=True) if row.max() >= _TAKES_PART]
     held = _to_hold(names, moves)
     wish = " ".join(f"--fix {name}=VALUE" for name in held)
-    measures = dict.fromkeys(MEASURE[name.rpartition(".")[2]] for name in held)
+    measures = dict.fromkeys(measure(name) for name in held)
     together = " together" if len(involved) > 1 else ""
     return (
         f"the runs say nothing of {_and(held)}: {_and(involved)} can change{together} without "
@@ -128,7 +137,8 @@ def _sentence(names: tuple[str, ...], moves: Array) -> str:
 
 def _to_hold(names: tuple[str, ...], moves: Array) -> list[str]:
     """As few coefficients as there are blind directions, whose holding leaves none open."""
-    order = sorted(names, key=lambda name: _HELD_FIRST.index(name.rpartition(".")[2]))
+    own = {name: name.rpartition(".")[2] for name in names}
+    order = sorted(names, key=lambda n: _HELD_FIRST.index(own[n]) if own[n] in _HELD_FIRST else -1)
     size = np.linalg.norm(moves, axis=1)
     rows = moves / np.where(size > _STILL * size.max(), size, np.inf)[:, None]
     held: list[str] = []

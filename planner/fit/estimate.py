@@ -8,17 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from laws import DistillationLaw, HoffmannLaw, KaplanLaw, SupervisedForm, SupervisedLaw
-from laws._types import Array
+from laws import DistillationForm, SupervisedForm
+from laws._types import Array, Real
 from planner.errors import PlannerError
-from planner.fit.build import Task
-from planner.fit.coordinates import SUPERVISED, SUPERVISED_PREFIX, natural
 from planner.fit.determine import require_determined, undetermined_error
-from planner.fit.model import Model
-from planner.fit.objective import PROTOCOLS, Protocol, scaled_objective
+from planner.fit.model import SUPERVISED_PREFIX, Model, natural
 from planner.fit.rows import Rows
-from planner.fit.solver import Solution, minimise, stages
-from planner.fit.starts import around, encode, scaled, starts
+from planner.fit.solver import PROTOCOLS, Protocol, Solution, minimise, scaled_objective, stages
+from planner.fit.starts import around, beside, encode, starts
+from planner.fit.task import FORMS, Task
 
 _SAME = 1e-4  # relative difference of objectives that counts as the same optimum
 _SCALE_ROUNDS = 6
@@ -66,26 +64,23 @@ class Fit:
         return supervised_form(self.task, self.values)
 
     @property
-    def distillation(self) -> DistillationLaw | None:
+    def distillation(self) -> DistillationForm | None:
         """The fitted distillation law, None for a supervised fit."""
         if self.task.form.kind == "supervised":
             return None
-        own = {name: self.values[name] for name in DistillationLaw.COEFFICIENTS}
-        return DistillationLaw(self.form.canonical(), **own)
+        own = {name: self.values[name] for name in self.task.form.coefficients}
+        law: DistillationForm = self.task.form.law(supervised=self.form.canonical(), **own)
+        return law
 
 
-def supervised_form(task: Task, values: Mapping[str, float]) -> SupervisedForm:
+def supervised_form(task: Task, values: Mapping[str, Real]) -> SupervisedForm:
     """The supervised law of coefficients, in the form that was asked for."""
     if task.supervised_law is not None:
         return task.supervised_law
     prefix = SUPERVISED_PREFIX if task.joint else ""
-    own = {name: values[prefix + name] for name in SUPERVISED}
-    if task.form.name == "hoffmann":
-        return HoffmannLaw(*(own[name] for name in HoffmannLaw.COEFFICIENTS))
-    if task.form.name == "kaplan":
-        alpha, gamma = own["alpha"], own["gamma"]
-        return KaplanLaw(own["A"] ** (1 / alpha), own["B"], alpha * gamma, gamma)
-    return SupervisedLaw(**own)
+    form = FORMS["supervised"] if task.joint else task.form
+    law: SupervisedForm = form.law(**{n: values[prefix + n] for n in form.coefficients})
+    return law
 
 
 def fit(
@@ -107,13 +102,13 @@ def fit(
         begin, grid_points = starts(task, model, density)
     else:
         given = {name: np.array([float(start[name])]) for name in task.free}
-        begin = np.vstack([encode(task, model, given), encode(task, model, scaled(task))])
+        begin = np.vstack([encode(task, model, given), beside(task, model)])
         grid_points = 0
     rough, _ = solve(model, task.observed, begin, protocol, None, 1e-7, 80)
     if not np.isfinite(rough.objective).any():
         raise PlannerError("no start gave a finite objective; check the runs and the bounds.")
-    beside = around(model, rough.theta[int(np.nanargmin(rough.objective))])
-    second, _ = solve(model, task.observed, beside, protocol, None, 1e-7, 80, _BESIDE)
+    bent = around(model, rough.theta[int(np.nanargmin(rough.objective))])
+    second, _ = solve(model, task.observed, bent, protocol, None, 1e-7, 80, _BESIDE)
     ends = np.concatenate([rough.theta, second.theta])
     order = np.argsort(np.concatenate([rough.objective, second.objective]), kind="stable")
     solution, scale = solve(
@@ -222,11 +217,12 @@ _BOUND_NAMES = {
 def at_bounds(task: Task, model: Model, theta: Array) -> tuple[str, ...]:
     """Coefficients whose coordinate rests on a bound."""
     resting = bound_mask(model, theta[None])[0]
+    names = {} if task.form.plain else _BOUND_NAMES
     found: list[str] = []
     for each, rests in zip(model.coordinates, resting, strict=True):
         if rests:
             prefix, dot, own = each.name.rpartition(".")
-            found += [prefix + dot + name for name in _BOUND_NAMES.get(own, (own,))]
+            found += [prefix + dot + name for name in names.get(own, (own,))]
     return tuple(name for name in task.coefficients if name in found)
 
 

@@ -1,28 +1,33 @@
-"""Judgement of a fit: held-out errors, extrapolation, outliers, influence, forms side by side."""
+"""Judgement of a fit: held-out errors, extrapolation, outliers, influence, forms, and the misfit
+beyond the runs: an error that grows with the distance."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from coefficients.misfit import Misfit
 from laws._types import Array
+from planner.errors import PlannerError
 from planner.fit.bootstrap import bootstrap, group_labels
-from planner.fit.build import Task
-from planner.fit.determine import UndeterminedError
+from planner.fit.determine import UndeterminedError, noise_of
 from planner.fit.estimate import Fit, fit, solve
-from planner.fit.forms import FORMS, REDUCED
-from planner.fit.objective import huber
-from planner.fit.rows import Rows
+from planner.fit.rows import EPOCHS, Rows
+from planner.fit.solver import huber
 from planner.fit.starts import starts
+from planner.fit.task import COMPARED, Task
 
 OUTLIER = 5.0
 """A residual this many robust standard deviations from the median is pointed out."""
 
 _FOLD_STARTS = 6
+_ENOUGH = 3  # runs per coefficient below which a fit passes through too many to judge the others
+_FACTORS = (1e-6, 1e-3, 1e3, 1e6)  # of a number in another unit than its column
 
 
 @dataclass(frozen=True)
@@ -35,11 +40,20 @@ class Errors:
     bias: float
 
     @classmethod
-    def of(cls, residuals: Array) -> Errors:
-        """From log L_pred - log L_obs."""
+    def of(cls, residuals: Array, **where: Any) -> Self:
+        """From log L_pred - log L_obs; `where` are the fields that a subclass adds."""
         relative = np.expm1(residuals)
         size = np.abs(relative)
-        return cls(len(size), float(size.mean()), float(size.max()), float(relative.mean()))
+        return cls(
+            len(size), float(size.mean()), float(size.max()), float(relative.mean()), **where
+        )
+
+
+@dataclass(frozen=True)
+class SizeErrors(Errors):
+    """Errors on the runs of one student size, all left out of the fit."""
+
+    parameters: float
 
 
 @dataclass(frozen=True)
@@ -51,16 +65,17 @@ class Outlier:
     residual: float
     deviations: float
     remark: str = ""
+    where: str = ""
+    """The row of the user's file, with deviation and remark."""
 
 
 @dataclass(frozen=True)
-class Bin:
-    """Residuals of the runs in one range of a quantity (relative errors)."""
+class Bin(Errors):
+    """Errors on the runs in one range of a quantity."""
 
     quantity: str
     low: float
     high: float
-    errors: Errors
 
 
 @dataclass(frozen=True)
@@ -80,7 +95,7 @@ class FormError:
     coefficients: int
     in_sample: Errors
     held_out: Errors
-    by_group: Errors | None
+    by_size: Errors | None
 
 
 @dataclass(frozen=True)
@@ -140,16 +155,18 @@ def _bins(quantity: str, x: Array, residuals: Array, parts: int) -> list[Bin]:
         last = number == len(edges) - 1 or low == high
         chosen = (x >= low) & ((x <= high) if last else (x < high))
         if chosen.any():
-            found.append(Bin(quantity, float(low), float(high), Errors.of(residuals[chosen])))
+            place = {"quantity": quantity, "low": float(low), "high": float(high)}
+            found.append(Bin.of(residuals[chosen], **place))
     return found
 
 
 def outliers(point: Fit, limit: float = OUTLIER) -> tuple[Outlier, ...]:
     """Runs far off, worst first, with a guess at a mislabelled column where one mends the run."""
     residuals, rows = point.residuals, point.task.rows
-    centre = np.median(residuals)
-    spread = 1.4826 * np.median(np.abs(residuals - centre))
-    deviations = (residuals - centre) / max(spread, 1e-12)
+    if residuals.size < _ENOUGH * len(point.task.free):
+        return ()
+    centre, spread = np.median(residuals), noise_of(residuals, len(point.task.free))
+    deviations = (residuals - centre) / spread
     found = []
     for index in np.argsort(-np.abs(deviations), kind="stable"):
         if abs(deviations[index]) < limit:
@@ -166,13 +183,20 @@ def _mislabelled(point: Fit, row: int, tolerance: float) -> str:
     """Which single column, set to another value that occurs in the runs, would explain the loss."""
     rows = point.task.rows
     one = rows.take(np.array([row]))
+    if one.unique_tokens is not None and (epochs := (one.tokens / one.unique_tokens)[0]) > EPOCHS:
+        return f"{epochs:.3g} epochs, and the law takes repeated tokens for new ones"
     remarks = []
     names = ("tokens", "parameters", "teacher_loss")
     for name, word in zip(names, ("tokens", "parameters", "teacher's loss"), strict=True):
         column = getattr(rows, name)
         if column is None or np.unique(column).size < 2:
             continue
+        own = float(getattr(one, name)[0])
         values = np.unique(column)
+        if name != "teacher_loss":
+            guesses = own * np.array(_FACTORS)
+            seen = (guesses >= values[0]) & (guesses <= values[-1])
+            values = np.concatenate([values, guesses[seen]])
         many = one.take(np.zeros(values.size, dtype=np.int64))
         many = replace(many, **{name: values})
         off = np.abs(predict(point, many) - one.log_loss)
@@ -213,14 +237,17 @@ def held_out(point: Fit, labels: NDArray[np.int64], task: Task | None = None) ->
     return np.asarray(residuals[labels, np.arange(n)])
 
 
-def by_size(point: Fit) -> dict[float, Errors]:
+def by_size(point: Fit) -> tuple[SizeErrors, ...]:
     """Errors on each student size when all its runs are left out."""
     labels = group_labels(point.task.rows, "size")
     if labels.max() < 2:
-        return {}
+        return ()
     residuals = held_out(point, labels)
     sizes = np.unique(point.task.rows.parameters)
-    return {float(s): Errors.of(residuals[labels == k]) for k, s in enumerate(sizes)}
+    return tuple(
+        SizeErrors.of(residuals[labels == k], parameters=float(size))
+        for k, size in enumerate(sizes)
+    )
 
 
 def folds(n: int, parts: int, seed: int = 0) -> NDArray[np.int64]:
@@ -255,10 +282,8 @@ def compare_forms(point: Fit, parts: int = 10, seed: int = 0) -> tuple[FormError
     out sizes."""
     task = point.task
     candidates = {task.form.name: task.form}
-    reduced = REDUCED.get(task.form.name, {})
+    reduced = COMPARED.get(task.form.name, {})
     candidates |= {n: f for n, f in reduced.items() if not set(f.fixed) & set(task.fixed)}
-    if task.form.name == "hoffmann":
-        candidates["with gamma"] = FORMS["supervised"]
     labels = folds(len(task.rows), parts, seed)
     sizes = group_labels(task.rows, "size")
     found = []
@@ -335,3 +360,88 @@ def influence(point: Fit, rows: tuple[int, ...]) -> Influence | None:
     cost = huber(point.residuals, point.protocol.delta * (point.scale or 1.0))
     share = float(cost[list(rows)].sum() / cost.sum())
     return Influence(rows, dict(point.values), dict(again.values), share)
+
+
+_LEFT_OUT = (0.2, 0.4)
+_FEWEST = 5  # runs outside from which a split tells a rate
+_NEAR = 0.1  # distance below which a run is as good as inside
+_LEVEL = 0.9
+
+
+def misfit(point: Fit) -> Misfit | None:
+    """Learn the misfit of a law from refits without the largest, longest and dearest runs, and
+    without the strongest teachers; None where no split leaves enough runs on both sides.
+
+    Each refit predicts what was left out. A run that is off by e, a way w outside, where the
+    refit's own runs scatter by s (their 90% half width), asks for ``sqrt(e^2 - s^2) / w``; a
+    split's rate is the 90% quantile, a quantity's rate the mean of its splits', and the largest of
+    the others' where it has none.
+    """
+    rates: dict[str, list[float]] = {}
+    for name, out in _splits(point.task.rows):
+        kept = point.task.rows.take(~out)
+        if len(kept) <= 2 * len(point.task.free):
+            continue
+        start = {name: point.values[name] for name in point.task.free}
+        try:
+            inner = fit(replace(point.task, rows=kept), point.protocol, start=start)
+        except PlannerError:  # the rest determines no law
+            continue
+        rate = _rate(inner, point.task.rows.take(out), name)
+        if rate is not None:
+            rates.setdefault(name, []).append(rate)
+    if not rates:
+        return None
+    means = {name: float(np.mean(each)) for name, each in rates.items()}
+    rest, splits = max(means.values()), sum(map(len, rates.values()))
+    by_name = {n: float(f"{means.get(n, rest):.4g}") for n in _quantities(point.task.rows)}
+    return replace(
+        _about(point.task.rows),
+        parameters_rate=by_name["parameters"],
+        tokens_rate=by_name["tokens"],
+        flops_rate=by_name["flops"],
+        teacher_rate=by_name.get("teacher", 0.0),
+        splits=splits,
+    )
+
+
+def _about(rows: Rows) -> Misfit:
+    """The ranges of these runs, with no rates yet."""
+    teacher = rows.teacher_loss
+    return Misfit(
+        _range(rows.parameters), _range(rows.tokens), _range(rows.parameters * rows.tokens),
+        0.0, 0.0, 0.0, None if teacher is None else _range(teacher),
+    )  # fmt: skip
+
+
+def _rate(inner: Fit, rest: Rows, name: str) -> float | None:
+    kept = inner.task.rows
+    way = _about(kept).ways(rest.parameters, rest.tokens, rest.teacher_loss)[name]
+    far = way > _NEAR
+    if int(far.sum()) < _FEWEST:
+        return None
+    off = np.abs(predict(inner, rest) - rest.log_loss)[far]
+    scatter = float(np.quantile(np.abs(inner.residuals[: len(kept)]), _LEVEL))
+    asked = np.sqrt(np.maximum(off**2 - scatter**2, 0.0)) / way[far]
+    return float(np.quantile(asked, _LEVEL))
+
+
+def _quantities(rows: Rows) -> dict[str, Array]:
+    """What a run can have more of than all others; of a teacher's loss, less."""
+    found = {
+        "parameters": rows.parameters,
+        "tokens": rows.tokens,
+        "flops": rows.parameters * rows.tokens,
+    }
+    return found if rows.teacher_loss is None else {**found, "teacher": -rows.teacher_loss}
+
+
+def _splits(rows: Rows) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    """Which runs to leave out, by what they have most of."""
+    for share in _LEFT_OUT:
+        for name, values in _quantities(rows).items():
+            yield name, np.asarray(values > np.quantile(values, 1.0 - share))
+
+
+def _range(values: Array) -> tuple[float, float]:
+    return float(f"{values.min():.6g}"), float(f"{values.max():.6g}")

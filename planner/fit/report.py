@@ -1,153 +1,229 @@
-"""An `Analysis` as a plain table, Markdown or JSON. Renders, never computes."""
+"""The report of a fit: a typed document, and its tables for people."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
 
+from coefficients import Misfit
 from planner import units
-from planner.fit.analysis import Analysis
-from planner.fit.judge import Bin, Errors
+from planner.documents import unwritten
+from planner.fit.bootstrap import Bootstrap
+from planner.fit.estimate import Fit
+from planner.fit.identify import Unidentified
+from planner.fit.judge import (
+    Bin,
+    Coverage,
+    Errors,
+    Extrapolation,
+    FormError,
+    Influence,
+    Outlier,
+    SizeErrors,
+)
+from planner.reports.report import Report
+from planner.reports.sheet import Grid, Sheet
+from planner.reports.words import NOTHING
 
-Table = tuple[str, list[str], list[list[str]]]
-
-
-def to_text(found: Analysis) -> str:
-    """Plain text: headline, tables, remarks."""
-    parts = [_headline(found)]
-    for title, header, rows in _tables(found):
-        parts += ["", title, *_aligned(header, rows)]
-    if found.remarks:
-        parts += ["", "What to know", *(f"- {remark}" for remark in found.remarks)]
-    return "\n".join(parts)
-
-
-def to_markdown(found: Analysis) -> str:
-    """Markdown with the same contents."""
-    parts = ["# Fit of a scaling law", "", _headline(found)]
-    for title, header, rows in _tables(found):
-        parts += ["", f"## {title}", "", _row(header), _row(["---"] * len(header))]
-        parts += [_row(row) for row in rows]
-    if found.remarks:
-        parts += ["", "## What to know", "", *(f"- {remark}" for remark in found.remarks)]
-    return "\n".join(parts) + "\n"
+ERRORS = ("runs", "mean", "worst", "bias")
 
 
-def to_json(found: Analysis) -> str:
-    """JSON, versioned by its `schema`."""
-    return json.dumps(found.to_dict(), indent=2)
+@dataclass(frozen=True)
+class Coefficient:
+    """A coefficient of a fit.
+
+    interval: 90%, None for one that is held or not identified, or without resamples. identified:
+    None for one that is held.
+    """
+
+    value: float
+    interval: tuple[float, float] | None
+    fixed: bool
+    identified: bool | None
 
 
-FORMATS: dict[str, Callable[[Analysis], str]] = {
-    "table": to_text,
-    "json": to_json,
-    "markdown": to_markdown,
-}
+@dataclass(frozen=True)
+class Analysis(Report):
+    """A fit and its judgement; `remarks` are the warnings.
+
+    law, protocol: their names. objective: the minimum found; gradient_norm: largest derivative
+    there. starts: how many were fitted from; agreeing: share that ended at this optimum. scale: of
+    the scaled protocol. coefficients: by name. errors: on the fitted runs; residuals: the same by
+    ranges of each quantity. leave_one_size_out, extrapolation, forms, coverage, coverage_sizes,
+    misfit: from refits without some of the runs, absent where there are too few or none were asked
+    for. influence: of the outliers. resamples, resample_groups: of the bootstrap.
+    """
+
+    KIND: ClassVar[str] = "fit"
+
+    law: str
+    protocol: str
+    objective: float
+    gradient_norm: float
+    converged: bool
+    starts: int
+    grid_points: int
+    agreeing: float
+    scale: float | None
+    coefficients: Mapping[str, Coefficient]
+    errors: Errors
+    residuals: tuple[Bin, ...]
+    outliers: tuple[Outlier, ...]
+    influence: Influence | None
+    leave_one_size_out: tuple[SizeErrors, ...] = ()
+    extrapolation: Extrapolation | None = None
+    forms: tuple[FormError, ...] = ()
+    coverage: Coverage | None = None
+    coverage_sizes: Coverage | None = None
+    misfit: Misfit | None = None
+    resamples: int | None = None
+    resample_groups: int | None = None
+    unidentified: tuple[Unidentified, ...] = ()
+    remarks: tuple[str, ...] = ()
+    point: Fit = unwritten()
+    boot: Bootstrap | None = unwritten()
+
+    def sheet(self) -> Sheet:
+        """Headline, warnings, tables."""
+        return _sheet(self)
 
 
-def _headline(found: Analysis) -> str:
-    point = found.point
-    runs = f"{len(point.task.rows)} runs"
-    if point.task.supervised_rows is not None:
-        runs += f" and {len(point.task.supervised_rows)} supervised runs"
-    end = "converged" if point.converged else "NOT CONVERGED"
-    return (
-        f"Law {point.task.form.name} ({point.task.form.summary}) on {runs}; "
-        f"{point.protocol.describe()}.\n"
-        f"Objective {point.objective:.10g}, largest gradient {point.gradient_norm:.1e} ({end}); "
-        f"{point.agreeing:.0%} of {point.starts} starts agree"
-        + (f" (chosen from {point.grid_points:,} grid points)." if point.grid_points else ".")
-        + f"\nMean absolute relative error {_percent(found.errors.mean)}, worst "
-        f"{_percent(found.errors.worst)}."
+def _sheet(found: Analysis) -> Sheet:
+    """Everything about a fit; its warnings are the analysis's remarks."""
+    task = found.point.task
+    runs = f"{len(task.rows)} runs"
+    if task.supervised_rows is not None:
+        runs += f" and {len(task.supervised_rows)} supervised runs"
+    grids = [_coefficients(found), _residuals(found)]
+    if found.leave_one_size_out:
+        lines = tuple(
+            (units.format_count(each.parameters), *_errors(each))
+            for each in found.leave_one_size_out
+        )
+        grids.append(Grid("Errors when a size is left out", ("size", *ERRORS), lines))
+    if found.extrapolation is not None:
+        check = found.extrapolation
+        grids.append(
+            Grid(
+                f"Fit on losses from {check.threshold:.3f} up, prediction of those below",
+                ("runs are", *ERRORS),
+                (("fitted", *_errors(check.fitted)), ("predicted", *_errors(check.predicted))),
+            )
+        )
+    grids += [*_forms(found), *_coverage(found)]
+    return Sheet(
+        kind=found.KIND,
+        title=f"Law {found.law} ({task.form.summary}) fitted to {runs}",
+        verdict=_verdict(found),
+        grids=tuple(grids),
+        warnings=found.remarks,
+        notes=(_optimisation(found),),
+        rows=tuple(
+            {
+                "name": name,
+                "value": each.value,
+                "low": None if each.interval is None else each.interval[0],
+                "high": None if each.interval is None else each.interval[1],
+                "fixed": each.fixed,
+                "identified": each.identified,
+            }
+            for name, each in found.coefficients.items()
+        ),
+        subtitle=found.point.protocol.describe(),
+        alarming=not found.converged,
     )
 
 
-def _tables(found: Analysis) -> list[Table]:
-    tables = [_coefficients(found), _bins(found)]
-    if found.sizes:
-        rows = [[units.format_count(size), *_errors(e)] for size, e in found.sizes.items()]
-        tables.append(("Errors when a size is left out", ["size", *_ERRORS], rows))
-    if found.extrapolation is not None:
-        check = found.extrapolation
-        rows = [["fitted", *_errors(check.fitted)], ["predicted", *_errors(check.predicted)]]
-        title = f"Fit on losses from {check.threshold:.3f} up, prediction of those below"
-        tables.append((title, ["runs are", *_ERRORS], rows))
-    if found.forms:
-        tables.append(_forms(found))
-    if found.coverage is not None:
-        tables.append(_coverage(found))
-    return tables
+def _verdict(found: Analysis) -> str:
+    """Errors on the fitted runs, and what is known of errors on others."""
+    own = (
+        f"On the fitted runs themselves the mean absolute relative error is "
+        f"{_percent(found.errors.mean)}, the worst {_percent(found.errors.worst)}; "
+    )
+    if found.extrapolation is None:
+        return own + "errors on other runs were not measured."
+    return (
+        f"{own}predicting its lower losses from its higher ones, "
+        f"{_percent(found.extrapolation.predicted.mean)} and "
+        f"{_percent(found.extrapolation.predicted.worst)}."
+    )
 
 
-_ERRORS = ["runs", "mean", "worst", "bias"]
+def _optimisation(found: Analysis) -> str:
+    end = "converged" if found.converged else "NOT CONVERGED"
+    grid = f" (chosen from {found.grid_points:,} grid points)" if found.grid_points else ""
+    return (
+        f"Objective {found.objective:.10g}, largest gradient {found.gradient_norm:.1e} ({end}); "
+        f"{found.agreeing:.0%} of {found.starts} starts agree{grid}."
+    )
 
 
-def _errors(e: Errors) -> list[str]:
-    return [str(e.runs), _percent(e.mean), _percent(e.worst), f"{100 * e.bias:+.2f}%"]
+def _coefficients(found: Analysis) -> Grid:
+    """Values and intervals; a dash where the runs determine none."""
+    lines = []
+    for name, each in found.coefficients.items():
+        between = ""
+        if each.fixed:
+            between = "held"
+        elif not each.identified:
+            between = "not identified"
+        elif each.interval is not None:
+            between = " to ".join(f"{end:.5g}" for end in each.interval)
+        value = NOTHING if each.identified is False else f"{each.value:.6g}"
+        lines.append((name, value, between))
+    boot = found.boot
+    level = "" if boot is None else f"{boot.level:.0%} of {boot.size:,} draws"
+    return Grid("Coefficients", ("name", "value", level), tuple(lines), left=(2,))
 
 
-def _coefficients(found: Analysis) -> Table:
-    rows = []
-    open_names = {each.name for each in found.open_ones}
-    for name in found.point.task.coefficients:
-        interval = ""
-        if name in found.point.task.held:
-            interval = "held"
-        elif name in open_names:
-            interval = "not identified"
-        elif found.boot is not None:
-            interval = " to ".join(f"{end:.5g}" for end in found.boot.interval(name))
-        rows.append([name, f"{found.point.values[name]:.6g}", interval])
-    level = "" if found.boot is None else f"{found.boot.level:.0%} of {found.boot.size:,} draws"
-    return "Coefficients", ["name", "value", level], rows
+def _residuals(found: Analysis) -> Grid:
+    lines = tuple((each.quantity, _range(each), *_errors(each)) for each in found.residuals)
+    return Grid("Residuals on the fitted runs", ("by", "range", *ERRORS), lines, left=(1,))
 
 
-def _bins(found: Analysis) -> Table:
-    rows = [[b.quantity, _range(b), *_errors(b.errors)] for b in found.bins]
-    return "Residuals", ["by", "range", *_ERRORS], rows
+def _range(each: Bin) -> str:
+    low, high = (
+        units.format_count(end) if each.high > 1e4 else f"{end:.3g}"
+        for end in (each.low, each.high)
+    )
+    return low if each.low == each.high else f"{low} to {high}"
 
 
-def _range(b: Bin) -> str:
-    shown = units.format_count if b.high > 1e4 else lambda value: f"{value:.3g}"
-    return shown(b.low) if b.low == b.high else f"{shown(b.low)} to {shown(b.high)}"
-
-
-def _coverage(found: Analysis) -> Table:
+def _coverage(found: Analysis) -> list[Grid]:
     kinds = {"random fifths": found.coverage, "whole sizes": found.coverage_sizes}
-    rows = [[k, f"{c.law:.0%}", f"{c.run:.0%}"] for k, c in kinds.items() if c is not None]
-    level = "" if found.coverage is None else f"{found.coverage.level:.0%} "
-    header = ["left out", "of the law's value alone", "with the scatter of single runs"]
-    return f"Held-out runs inside their {level}intervals", header, rows
+    known = {name: each for name, each in kinds.items() if each is not None}
+    if not known:
+        return []
+    level = next(iter(known.values())).level
+    return [
+        Grid(
+            f"Held-out runs inside their {level:.0%} intervals",
+            ("left out", "of the law's value alone", "with the scatter of single runs"),
+            tuple((name, f"{c.law:.0%}", f"{c.run:.0%}") for name, c in known.items()),
+        )
+    ]
 
 
-def _forms(found: Analysis) -> Table:
-    rows = [
-        [
+def _forms(found: Analysis) -> list[Grid]:
+    lines = tuple(
+        (
             each.name,
             str(each.coefficients),
             _percent(each.in_sample.mean),
             _percent(each.held_out.mean),
             _percent(each.held_out.worst),
-            "" if each.by_group is None else _percent(each.by_group.mean),
-        ]
+            NOTHING if each.by_size is None else _percent(each.by_size.mean),
+        )
         for each in found.forms
-    ]
-    header = ["form", "free", "in sample", "held out", "worst", "sizes left out"]
-    return "Forms of the law, mean errors", header, rows
+    )
+    head = ("form", "free", "in sample", "held out", "worst", "sizes left out")
+    return [Grid("Forms of the law, mean errors", head, lines)] if lines else []
+
+
+def _errors(e: Errors) -> tuple[str, ...]:
+    return str(e.runs), _percent(e.mean), _percent(e.worst), f"{100 * e.bias:+.2f}%"
 
 
 def _percent(value: float) -> str:
     return f"{100 * value:.2f}%"
-
-
-def _aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    table = [list(header), *map(list, rows)]
-    widths = [max(len(row[k]) for row in table) for k in range(len(header))]
-    return [
-        "  " + "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
-        for row in table
-    ]
-
-
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"

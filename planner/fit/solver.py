@@ -1,15 +1,20 @@
-"""Robust nonlinear fits, many at once: one numpy batch holds every start or resample.
+"""Robust nonlinear fits in boxes, many at once: one numpy batch holds every start or resample.
 
-A step solves ``(H + lam M) step = -gradient`` where H sums J J^T over runs whose residual lies
-within delta (the curvature that Huber's function really has) and M weighs all runs by
-min(1, delta / |r|) (the majorising curvature of iteratively reweighted least squares). Large lam is
-a safe reweighted step, small lam Newton's step on the active set; both are invariant under linear
-changes of coordinates.
+A step minimises ``g.s + s.(H + lam M).s / 2`` over the box, where H sums J J^T over runs whose
+residual lies within delta (the curvature that Huber's function really has) and M weighs all runs by
+min(1, delta / |r|) (the majorising curvature of iteratively reweighted least squares, so that
+lam = 1 never overshoots on a linear model). Large lam is a safe reweighted step, small lam Newton's
+step on the active set; both are invariant under linear changes of coordinates.
+The box belongs to the quadratic problem itself: a Newton step that is clipped afterwards need not
+descend, and an active set that only grows rests at points that are no optima.
 Deltas shrink in stages, so that a nearly absolute objective is reached from a nearly quadratic one.
+
+What is minimised is Huber's function of log residuals, under named protocols.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol as Interface
 
@@ -17,13 +22,74 @@ import numpy as np
 from numpy.typing import NDArray
 
 from laws._types import Array
-from planner.fit.objective import huber
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """``sum_i w_i Huber_delta(log L_pred - log L_obs)``.
+
+    With `scaled`, the negative log-likelihood of Huber's density instead, whose scale is fitted too
+    and whose delta is in units of that scale; for small delta that is least absolute deviations.
+    """
+
+    name: str
+    delta: float
+    scaled: bool = False
+    citation: str = ""
+
+    def describe(self) -> str:
+        """One line for reports and coefficient files."""
+        kind = "Huber log-density with fitted scale" if self.scaled else "Huber on log residuals"
+        return f"{kind}, delta = {self.delta:g}"
+
+
+PROTOCOLS: dict[str, Protocol] = {
+    protocol.name: protocol
+    for protocol in (
+        Protocol("paper", 1e-4, citation="Busbridge et al. 2025, App. F.1"),
+        Protocol("plain", 1e-3, citation="Hoffmann et al. 2022, Approach 3"),
+        Protocol("replication", 1e-3, scaled=True, citation="Besiroglu et al. 2024, Sec. 3"),
+    )
+}
+
+
+def huber(residual: Array, delta: float | Array) -> Array:
+    """Huber's function: ``r^2 / 2`` within delta, ``delta (|r| - delta / 2)`` beyond."""
+    size = np.minimum(np.abs(residual), delta)
+    return np.asarray(size * (np.abs(residual) - 0.5 * size))
+
+
+def scaled_objective(residual: Array, weights: Array, delta: float) -> tuple[Array, Array]:
+    """Minimum over the scale of the scaled protocol's objective, and that scale, (B,) each.
+
+    ``sum w [Huber_delta(r / s) + log s] + const``. With u = 1/s it is a convex function of u minus
+    W log u; its stationary point ``sum w psi(r u) r u = W`` is found by a monotone fixed point:
+    where every residual is beyond delta, s is exactly ``delta sum w |r| / W``.
+    """
+    total = weights.sum(axis=1)
+    size = np.abs(residual)
+    scale = delta * (weights * size).sum(axis=1) / total
+    for _ in range(200):
+        x = size / scale[:, None]
+        new = scale * (weights * np.minimum(x, delta) * x).sum(axis=1) / total
+        if np.all(np.abs(new - scale) <= 1e-14 * scale):
+            break
+        scale = new
+    value = (weights * huber(residual / scale[:, None], delta)).sum(axis=1) + total * np.log(scale)
+    normaliser = math.sqrt(2 * math.pi) * math.erf(delta / math.sqrt(2))
+    normaliser += 2.0 * math.exp(-0.5 * delta**2) / delta
+    return value + total * math.log(normaliser), scale
+
 
 _LAM = (1e-4, 1e10)
 _RIDGE = 1e-11
 _LONGEST = 3.0  # largest move of a coordinate in one step (a factor of 20 in a coefficient)
 _NOTHING = 1e-200  # curvature whose scale would overflow
 _FLAT = 1e-30  # share of the largest curvature below which a coordinate moves no prediction
+_EXACT = 1e-15  # relative precision of a prediction
+_STUCK = 1e-10  # relative decrease that rounding may hide where no step lowers the objective
+_HALVINGS = 12  # of a step in search of the least linearised objective along it
+_ROUNDS = 4  # rounds of the active set per coordinate
 
 
 class Predictor(Interface):
@@ -66,7 +132,7 @@ def minimise(
     delta: float | Array,
     weights: Array | None = None,
     schedule: list[float] | None = None,
-    tolerance: float = 1e-11,
+    tolerance: float = 1e-15,
     iterations: int = 200,
     free: NDArray[np.bool_] | None = None,
     between: float = 1e-4,
@@ -127,6 +193,8 @@ def _stage(
     predicted, jacobian = model.evaluate(now)
     residual = predicted - observed
     value = (w * huber(residual, limit)).sum(axis=1)
+    # A gain below this is rounding of the predictions themselves.
+    rounding = w.sum(axis=1) * huber(_EXACT * (1.0 + np.abs(observed).max()), delta)
     lam = np.full(batch, 1.0)
     count = 0
     for count in range(1, iterations + 1):
@@ -135,21 +203,25 @@ def _stage(
         predicted, trial_jacobian = model.evaluate(trial)
         trial_residual = predicted - observed
         trial_value = (w * huber(trial_residual, limit)).sum(axis=1)
-        better = trial_value < value
+        settled = promised <= tolerance * value + rounding
+        # The last step sharpens the gradient where the objective's digits no longer show it.
+        better = (trial_value < value) | (settled & (trial_value <= value * (1.0 + _EXACT)))
         quality = (value - trial_value) / np.maximum(decrease, 1e-300)
+        stuck = ~better & (lam >= _LAM[1])
+        finished = settled | stuck
         lam = np.where(better, np.where(quality > 0.5, lam * 0.2, lam), np.maximum(lam, 1e-2) * 6)
         lam = np.clip(lam, *_LAM)
-        finished = (promised <= tolerance * value) | (lam >= _LAM[1])
         now[better], residual[better] = trial[better], trial_residual[better]
         jacobian[better], value = trial_jacobian[better], np.where(better, trial_value, value)
         if finished.any():
             theta[rows[finished]] = now[finished]
-            done[rows[finished]] = True
+            done[rows[finished]] = (settled | (promised <= _STUCK * value))[finished]
             keep = ~finished
             if not keep.any():
                 return done, count
             rows, now, lam, value = rows[keep], now[keep], lam[keep], value[keep]
             residual, jacobian, w, limit = residual[keep], jacobian[keep], w[keep], limit[keep]
+            rounding = rounding[keep]
     theta[rows] = now
     return done, count
 
@@ -164,39 +236,103 @@ def _step(
     lam: Array,
     free: NDArray[np.bool_],
 ) -> tuple[Array, Array, Array]:
-    """Steps (B, P), and what the quadratic model promises of them and of the uncut steps, (B,)."""
+    """Steps (B, P), what the quadratic model promises of them, and what it promises at least of the
+    best step under M alone, whatever lam (the measure of optimality), (B,)."""
     size = np.abs(residual)
     gradient = _apply(jacobian, weight * np.clip(residual, -delta, delta))
     reweighted = weight * np.minimum(1.0, delta / np.maximum(size, 1e-300))
     curvature = weight * (size <= delta) + lam[:, None] * reweighted
     matrix = (jacobian * curvature[:, None, :]) @ jacobian.transpose(0, 2, 1)
-    movable = _movable(model, theta, gradient, free)
     # A coordinate without influence would ask for an endless step, and hold up all the others.
     own = np.einsum("bii->bi", matrix)
-    movable &= own > np.maximum(_FLAT * own.max(axis=1, keepdims=True), _NOTHING)
-    step = _newton(matrix, gradient, movable, lam)
-    # A coordinate on its bound that the others would push outward stays, and they make do without.
-    at_low, at_high = theta <= model.lower, theta >= model.upper
-    while (again := np.flatnonzero(((at_low & (step < 0)) | (at_high & (step > 0))).any(1))).size:
-        outward = at_low[again] & (step[again] < 0) | at_high[again] & (step[again] > 0)
-        movable[again] &= ~outward
-        step[again] = _newton(matrix[again], gradient[again], movable[again], lam[again])
-    longest = np.abs(step).max(axis=1)
-    cut = np.minimum(1.0, _LONGEST / np.maximum(longest, 1e-300))
-    promised = -0.5 * (gradient * step).sum(axis=1)
-    return step * cut[:, None], promised * cut, promised
-
-
-def _newton(matrix: Array, gradient: Array, movable: NDArray[np.bool_], lam: Array) -> Array:
-    """``-matrix^-1 gradient`` over the movable coordinates, (B, P); zero in the others."""
-    gradient = np.where(movable, gradient, 0.0)
-    matrix = np.where(movable[:, :, None] & movable[:, None, :], matrix, 0.0)
+    movable = free & (own > np.maximum(_FLAT * own.max(axis=1, keepdims=True), _NOTHING))
+    scale = np.where(movable, 1.0 / np.sqrt(np.where(movable, own, 1.0)), 0.0)
+    matrix = matrix * scale[:, :, None] * scale[:, None, :]
+    gradient = gradient * scale
     diagonal = np.einsum("bii->bi", matrix)  # a view into the matrix
-    scale = 1.0 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
-    matrix *= scale[:, :, None] * scale[:, None, :]
-    diagonal[...] = np.where(diagonal > 0, diagonal + _RIDGE * (1.0 + lam[:, None]), 1.0)
-    solved = np.linalg.solve(matrix, (gradient * scale)[:, :, None])[:, :, 0]
-    return np.asarray(-scale * solved)
+    diagonal[...] = np.where(movable, diagonal + _RIDGE * (1.0 + lam[:, None]), 1.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        low = np.where(movable, (model.lower - theta) / scale, 0.0)
+        high = np.where(movable, (model.upper - theta) / scale, 0.0)
+    scaled = _boxed(matrix, gradient, low, high)
+    linear = (gradient * scaled).sum(axis=1)
+    bent = 0.5 * (scaled * _apply(matrix, scaled)).sum(axis=1)
+    step = scaled * scale
+    step = np.where(scaled <= low, model.lower - theta, step)
+    step = np.where(scaled >= high, model.upper - theta, step)
+    step = np.where(movable, step, 0.0)
+    cut = np.minimum(1.0, _LONGEST / np.maximum(np.abs(step).max(axis=1), 1e-300))
+    cut *= _along(residual, _apply(jacobian.transpose(0, 2, 1), step * cut[:, None]), weight, delta)
+    promised = -(linear + bent)
+    # H <= M, so the best decrease under M is at most (1 + lam) times that under H + lam M.
+    return step * cut[:, None], -cut * (linear + cut * bent), (1.0 + lam) * promised
+
+
+def _along(residual: Array, change: Array, weight: Array, delta: Array) -> Array:
+    """Shares of steps, at most 1, at which the objective of the linearised model is least, (B,).
+
+    Kinks that a step crosses are not in its quadratic model; the slope along it, a rising function,
+    knows them all.
+    """
+    share = np.ones(residual.shape[0])
+    rows = np.flatnonzero(_slope(residual + change, change, weight, delta) > 0)
+    if not rows.size:
+        return share
+    r, d, w, limit = residual[rows], change[rows], weight[rows], delta[rows]
+    low, high = np.zeros(rows.size), np.ones(rows.size)
+    for _ in range(_HALVINGS):
+        middle = 0.5 * (low + high)
+        beyond = _slope(r + middle[:, None] * d, d, w, limit) > 0
+        low, high = np.where(beyond, low, middle), np.where(beyond, middle, high)
+    share[rows] = high
+    return share
+
+
+def _slope(residual: Array, change: Array, weight: Array, delta: Array) -> Array:
+    return np.asarray((weight * np.clip(residual, -delta, delta) * change).sum(axis=1))
+
+
+def _boxed(matrix: Array, gradient: Array, low: Array, high: Array) -> Array:
+    """Minimisers of ``g.s + s.Q.s / 2`` over boxes that hold zero, (B, P): a primal active set.
+
+    matrix: positive definite with a unit diagonal, nearly. Every round either walks towards the
+    minimum over the free coordinates as far as the box allows, or, once there, frees the held
+    coordinate that presses hardest into the box; both lower the objective, so no set comes twice.
+    """
+    batch, size = gradient.shape
+    step = np.zeros_like(gradient)
+    held = ((low >= 0) & (gradient > 0)) | ((high <= 0) & (gradient < 0)) | (low >= high)
+    rows = np.arange(batch)
+    pressing = 1e-14 * np.abs(gradient).max(axis=1)
+    for _ in range(_ROUNDS * size):
+        now, stay = step[rows], held[rows]
+        q, least, most = matrix[rows], low[rows], high[rows]
+        slope = gradient[rows] + _apply(q, now)
+        moving = ~stay
+        inner = q * (moving[:, :, None] & moving[:, None, :])
+        np.einsum("bii->bi", inner)[stay] = 1.0
+        ahead = -np.linalg.solve(inner, np.where(moving, slope, 0.0)[:, :, None])[:, :, 0]
+        ahead = np.where(moving, ahead, 0.0)
+        room = np.where(ahead < 0, least - now, most - now)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            reach = np.where(ahead != 0, room / ahead, np.inf)
+        along = np.minimum(1.0, reach.min(axis=1))
+        blocked = (reach <= along[:, None]) & (along < 1.0)[:, None]
+        now = np.clip(now + along[:, None] * ahead, least, most)
+        now = np.where(blocked, np.where(ahead < 0, least, most), now)
+        stay = stay | blocked
+        slope = gradient[rows] + _apply(q, now)
+        into = np.where(now <= least, -slope, 0.0) + np.where(now >= most, slope, 0.0)
+        into = np.where(stay & (least < most), into, 0.0)
+        worst = into.argmax(axis=1)
+        there = along >= 1.0
+        wrong = there & (into[np.arange(rows.size), worst] > pressing[rows])
+        stay[wrong, worst[wrong]] = False
+        step[rows], held[rows] = now, stay
+        rows = rows[~there | wrong]
+        if not rows.size:
+            break
+    return step
 
 
 def _movable(

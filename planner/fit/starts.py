@@ -15,17 +15,17 @@ from numpy.typing import NDArray
 
 from laws import SupervisedLaw
 from laws._types import Array
-from planner.fit.build import Task
-from planner.fit.coordinates import SUPERVISED_PREFIX, internal
-from planner.fit.forms import FORMS, Form
-from planner.fit.model import Model
-from planner.fit.objective import huber
+from planner.fit.model import SUPERVISED_PREFIX, Model, internal
 from planner.fit.rows import Rows
+from planner.fit.solver import huber
+from planner.fit.task import FORMS, Form, Task
 
 KEEP = 24
 _SCREEN_RUNS = 28
 _SCREEN_DELTA = 0.03
 _CHUNK = 4096
+_POINTS = 6000  # of a law's own grid
+_SCALED = 8
 _ODDS = (-5.0, -2.5, 0.0, 2.5, 5.0)
 _BENDS = (0.3, 0.8, 2.0)
 
@@ -37,6 +37,8 @@ def starts(task: Task, model: Model, density: int = 1) -> tuple[Array, int]:
 
     density: grid points kept per axis, 1 = all, 2 = every second, ... (for tests of robustness).
     """
+    if task.form.plain:
+        return _plain(task, model)
     screened, count = screen(task, density)
     data = scaled(task)
     joined = {
@@ -44,6 +46,24 @@ def starts(task: Task, model: Model, density: int = 1) -> tuple[Array, int]:
         for name in data
     }
     return encode(task, model, joined), count
+
+
+def beside(task: Task, model: Model) -> Array:
+    """A few coordinates scaled to the runs, (S, P), to stand beside a start that the user gave."""
+    if task.form.plain:
+        return _plain(task, model)[0][:_SCALED]
+    return encode(task, model, scaled(task))
+
+
+def _plain(task: Task, model: Model) -> tuple[Array, int]:
+    """The best of random points of a law's own grid, evaluated through the law."""
+    random, rows = np.random.default_rng(0), task.rows.take(_spread(task.rows))
+    names = [each.name for each in model.coordinates]
+    points = {name: random.choice(task.form.grid[name], _POINTS) for name in names}
+    theta = encode(task, model, points)
+    predicted = task.model(rows).predict(theta)
+    score = huber(predicted - rows.log_loss, _SCREEN_DELTA).mean(axis=1)
+    return theta[np.argsort(score, kind="stable")[: 2 * KEEP]], _POINTS
 
 
 def encode(task: Task, model: Model, values: Mapping[str, Array]) -> Array:
@@ -62,7 +82,7 @@ def around(model: Model, theta: Array) -> Array:
     """
     names, found = model.names, []
     for prefix in ("", SUPERVISED_PREFIX):
-        if prefix + "s" not in names:
+        if not {prefix + "s", prefix + "h"} <= {*names}:
             continue
         for odds in _ODDS:
             for gamma in _BENDS if prefix + "gamma" in names else (None,):

@@ -10,12 +10,14 @@ so that ``t = E + exp(gamma y)``. A batch may hold different laws, budgets, char
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from laws import DistillationForm, ForwardFlops, SupervisedLaw
 
 Array: TypeAlias = NDArray[np.float64]
 Index: TypeAlias = NDArray[np.intp]
@@ -23,28 +25,15 @@ Index: TypeAlias = NDArray[np.intp]
 
 @dataclass(frozen=True)
 class Batch:
-    """Problems to minimise, every field an array of one length; bounds are inclusive logs."""
+    """Problems to minimise: laws, and arrays of one length; bounds are inclusive logs.
 
-    # supervised law (Eq. 1) and distillation law (Eq. 8), the latter's names with a trailing `_s`
-    E: Array
-    log_a: Array
-    log_b: Array
-    alpha: Array
-    beta: Array
-    gamma: Array
-    log_a_s: Array
-    log_b_s: Array
-    alpha_s: Array
-    beta_s: Array
-    gamma_s: Array
-    c0: Array
-    c1: Array
-    log_d1: Array
-    f1: Array
-    # forward FLOPs per token (Eq. 69): parameter N + attention N^(2/3) + head N^(1/3)
-    parameter: Array
-    attention: Array
-    head: Array
+    The laws' coefficients are numbers, or arrays with one element per problem. `distillation` is
+    None where only the supervised optimum is asked for.
+    """
+
+    supervised: SupervisedLaw
+    distillation: DistillationForm | None
+    flops: ForwardFlops
     # budget in FLOPs, shares of the teacher's costs that it pays, tokens served
     budget: Array
     charge_inference: Array
@@ -76,7 +65,19 @@ class Batch:
         """The problems at these positions; a batch of one broadcasts and is returned as it is."""
         if len(self) == 1:
             return self
-        return Batch(*(getattr(self, name)[index] for name in _NAMES))
+        distillation = None if self.distillation is None else self.distillation.take(index)
+        return Batch(
+            self.supervised.take(index) if distillation is None else distillation.supervised,
+            distillation,
+            self.flops.take(index),
+            *(getattr(self, name)[index] for name in _COLUMNS),
+        )
+
+    @property
+    def law(self) -> DistillationForm:
+        """The distillation law."""
+        assert self.distillation is not None
+        return self.distillation
 
     @property
     def existing(self) -> NDArray[np.bool_]:
@@ -85,18 +86,47 @@ class Batch:
 
     @classmethod
     def stack(cls, batches: Sequence[Batch]) -> Batch:
-        """One batch after another."""
-        return cls(*(np.concatenate([getattr(b, name) for b in batches]) for name in _NAMES))
+        """One batch after another; all of them under laws of one kind."""
+        sizes = [len(batch) for batch in batches]
+        first = batches[0].distillation
+        distillation = (
+            None if first is None else type(first).stack([batch.law for batch in batches], sizes)
+        )
+        supervised = (
+            SupervisedLaw.stack([batch.supervised for batch in batches], sizes)
+            if distillation is None
+            else distillation.supervised
+        )
+        return cls(
+            supervised,
+            distillation,
+            ForwardFlops.stack([batch.flops for batch in batches], sizes),
+            *(np.concatenate([getattr(b, name) for b in batches]) for name in _COLUMNS),
+        )
 
     @classmethod
-    def broadcast(cls, **values: Array | float) -> Batch:
-        """From numbers and arrays of one length; what is left out takes its neutral value."""
+    def broadcast(
+        cls,
+        supervised: SupervisedLaw,
+        distillation: DistillationForm | None,
+        flops: ForwardFlops,
+        **values: Any,
+    ) -> Batch:
+        """From laws, numbers and arrays of one length; what is left out takes its neutral value."""
         filled = {**_NEUTRAL, **values}
-        arrays = np.broadcast_arrays(*(np.atleast_1d(np.asarray(filled[n], float)) for n in _NAMES))
-        return cls(*(np.ascontiguousarray(array, dtype=float) for array in arrays))
+        length = (distillation or supervised).length()
+        columns = [np.atleast_1d(np.asarray(filled.pop(name), float)) for name in _COLUMNS]
+        if filled:
+            raise TypeError(f"a batch has no {', '.join(filled)}")
+        arrays = np.broadcast_arrays(*columns, np.empty(length))[:-1]
+        return cls(supervised, distillation, flops, *(np.ascontiguousarray(a) for a in arrays))
 
 
-_NAMES = tuple(field.name for field in fields(Batch))
+_COLUMNS = tuple(
+    field.name
+    for field in fields(Batch)
+    if field.name not in ("supervised", "distillation", "flops")
+)
 _NEUTRAL: dict[str, Array | float] = {
     "serving": 0.0,
     "ratio_low": -np.inf,
@@ -108,18 +138,3 @@ _NEUTRAL: dict[str, Array | float] = {
     "teacher_loss": np.nan,
     "teacher_flops": 0.0,
 }
-
-
-def forward_flops(b: Batch, log_size: Array) -> tuple[Array, Array]:
-    """F(N) and its elasticity d log F / d log N, from log N."""
-    cube_root = np.exp(log_size / 3.0)
-    linear = b.parameter * cube_root**3
-    square = b.attention * cube_root**2
-    root = b.head * cube_root
-    total = linear + square + root
-    return total, (linear + (2.0 / 3.0) * square + root / 3.0) / total
-
-
-def names() -> Iterable[str]:
-    """Every field of a batch."""
-    return _NAMES

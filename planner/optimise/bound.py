@@ -1,13 +1,9 @@
-"""The student's cross-entropy over (u, y, s), and lower bounds on it over boxes.
+"""Lower bounds on the student's cross-entropy over boxes in (y, u).
 
-``L_S = t + S`` with ``v = (log t - log Lsup(u, s) - log d1) / f1`` and (Eq. 49)
-
-    log S = -c0 log t - c1 f1 log(1 + e^v) + gamma' LSE(log A' - alpha' u, log B' - beta' s).
-
-S falls in t, u and s, so L_S falls in s: replacing s by an upper bound that is affine over the box
-gives a lower bound, and that explicit function is bounded by its value at the centre and an
-enclosure of its gradient (the mean value form), which is accurate to second order in the size of
-the box. Every factor of the gradient is monotone in its arguments, so corners enclose it.
+The law states an affine function of (u, s, log t) that is below L_S over a region
+(`DistillationForm.support`). L_S falls in s, so s may be replaced by an upper bound that is affine
+over the box, and log t is convex in y, so it lies above its tangents and below its chord. What
+results is affine in (y, u), and its smallest value over the box is a bound.
 """
 
 from __future__ import annotations
@@ -17,17 +13,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from laws.distillation import Region
 from planner.optimise.batch import Array, Batch, Index
 
 
 @dataclass(frozen=True)
 class Cap:
-    """s is at most ``max(least, at_centre + along_y (y - yc) + along_u (u - uc))`` over a box.
+    """s is at most ``at_point + along_y (y - py) + along_u (u - pu)`` over a box at (py, pu).
 
-    `least` is the fewest tokens allowed: a plane that dives below them says too little there.
+    `least` is the fewest tokens allowed: where the plane is below them, no plan is feasible.
     """
 
-    at_centre: Array
+    at_point: Array
     along_y: Array
     along_u: Array
     least: Array
@@ -35,149 +32,108 @@ class Cap:
 
 @dataclass(frozen=True)
 class Boxes:
-    """Boxes in (y, u); half widths are zero where a variable is given."""
+    """Boxes in (y, u) and a point of each, at which bounds touch the loss.
+
+    Half widths are zero where a variable is given.
+    """
 
     y: Array
     u: Array
     half_y: Array
     half_u: Array
+    at_y: Array
+    at_u: Array
 
     def take(self, keep: NDArray[np.bool_] | Index) -> Boxes:
         """The boxes at these positions (indices or a mask)."""
-        return Boxes(self.y[keep], self.u[keep], self.half_y[keep], self.half_u[keep])
+        return Boxes(
+            self.y[keep], self.u[keep], self.half_y[keep], self.half_u[keep],
+            self.at_y[keep], self.at_u[keep],
+        )  # fmt: skip
+
+    @classmethod
+    def centred(cls, y: Array, u: Array, half_y: Array, half_u: Array) -> Boxes:
+        """Boxes with their centres as points."""
+        return cls(y, u, half_y, half_u, y, u)
 
 
 @dataclass(frozen=True)
 class Enclosure:
-    """Lower bounds over boxes and how much each direction contributes to their slackness."""
+    """Over boxes: the loss at the points, lower bounds, and the bounds' slopes.
 
+    loose: by how much the bound misses the loss at the point for reasons other than its slopes.
+    """
+
+    loss: Array
     lower: Array
-    blur_y: Array
-    blur_u: Array
+    slope_y: Array
+    slope_u: Array
+    loose: Array
 
 
 def teacher_loss(b: Batch, y: Array) -> Array:
     """t at reach y; the existing teacher's own where there is one."""
-    return np.where(b.existing, b.teacher_loss, b.E + np.exp(b.gamma * y))
+    planned = b.supervised.loss_of_reach(y)
+    existing = b.existing
+    return np.where(existing, b.teacher_loss, planned) if existing.any() else planned
 
 
 def supervised_loss(b: Batch, u: Array, s: Array) -> Array:
     """Lsup = L(N_S, D_S), Eq. 1."""
-    return b.E + np.exp(b.gamma * np.logaddexp(b.log_a - b.alpha * u, b.log_b - b.beta * s))
+    return b.supervised.loss_of_reach(b.supervised.log_reach(u, s))
 
 
-def log_second_term(b: Batch, u: Array, s: Array, t: Array, supervised: Array) -> Array:
-    """log S: everything of Eq. 8 beyond the teacher's own loss."""
-    log_t = np.log(t)
-    v = (log_t - np.log(supervised) - b.log_d1) / b.f1
-    return (
-        -b.c0 * log_t
-        - b.c1 * b.f1 * np.logaddexp(0.0, v)
-        + b.gamma_s * np.logaddexp(b.log_a_s - b.alpha_s * u, b.log_b_s - b.beta_s * s)
-    )
-
-
-def student_loss(b: Batch, u: Array, s: Array, t: Array) -> Array:
-    """L_S, Eq. 8."""
-    return t + np.exp(log_second_term(b, u, s, t, supervised_loss(b, u, s)))
-
-
-def enclose(b: Batch, boxes: Boxes, cap: Cap) -> Enclosure:
+def enclose(b: Batch, boxes: Boxes, cap: Cap, at_s: Array, log_t: Array) -> Enclosure:
     """Lower bounds on ``min L_S(u, s, t(y))`` over each box subject to the cap on s.
 
-    Returned without a margin for rounding; the search adds one to the final bound.
+    at_s: tokens at the boxes' points, anything not above the cap by more than rounding; log_t: log
+    of the teacher's loss there. Returned without a margin for rounding; the search adds one.
     """
     y0, y1 = boxes.y - boxes.half_y, boxes.y + boxes.half_y
     u0, u1 = boxes.u - boxes.half_u, boxes.u + boxes.half_u
-    spread = np.abs(cap.along_y) * boxes.half_y + np.abs(cap.along_u) * boxes.half_u
-    s0, s1 = cap.at_centre - spread, np.maximum(cap.at_centre + spread, cap.least)
-    dives = s0 < cap.least  # then the slope is the plane's or zero
-    s0 = np.maximum(s0, cap.least)
-    along_y = _scale(cap.along_y, (np.where(dives, 0.0, 1.0), np.ones_like(s0)))
-    along_u = _scale(cap.along_u, (np.where(dives, 0.0, 1.0), np.ones_like(s0)))
-    t0, t1 = teacher_loss(b, y0), teacher_loss(b, y1)
-    poor, good = supervised_loss(b, u0, s0), supervised_loss(b, u1, s1)
-    most = np.exp(log_second_term(b, u0, s0, t0, poor))
-    least = np.exp(log_second_term(b, u1, s1, t1, good))
-
-    # factors of the gradient, each as (low, high) over the box
-    planned = ~b.existing
-    rise = (planned * b.gamma * (t0 - b.E), planned * b.gamma * (t1 - b.E))  # dt/dy
-    tau = (rise[0] / t0, rise[1] / t1)
-    gate = (_gate(b, t0, poor), _gate(b, t1, good))  # weight of the capacity gap
-    data = (  # share of the data term in Lsup's power law; falls in s, rises in u
-        _share(b.log_a - b.alpha * u0, b.log_b - b.beta * s1),
-        _share(b.log_a - b.alpha * u1, b.log_b - b.beta * s0),
-    )
-    reducible = ((good - b.E) / good, (poor - b.E) / poor)
-    sup_s = _product(b.gamma * b.beta * data[0], b.gamma * b.beta * data[1], *reducible)
-    sup_u = _product(
-        b.gamma * b.alpha * (1 - data[1]), b.gamma * b.alpha * (1 - data[0]), *reducible
-    )
-    own = (
-        _share(b.log_a_s - b.alpha_s * u0, b.log_b_s - b.beta_s * s1),
-        _share(b.log_a_s - b.alpha_s * u1, b.log_b_s - b.beta_s * s0),
-    )
-
-    # -d log S / dy and -d log S / du along the cap
-    fall_y = _sum(
-        (b.c0 * tau[0], b.c0 * tau[1]),
-        _scale(b.c1, _product(*gate, *_sum(tau, _times(along_y, sup_s)))),
-        _scale(b.gamma_s * b.beta_s, _times(along_y, own)),
-    )
-    fall_u = _sum(
-        _scale(b.c1, _product(*gate, *_sum(sup_u, _times(along_u, sup_s)))),
-        (b.gamma_s * b.alpha_s * (1 - own[1]), b.gamma_s * b.alpha_s * (1 - own[0])),
-        _scale(b.gamma_s * b.beta_s, _times(along_u, own)),
-    )
-    drop_y, drop_u = _product(least, most, *fall_y), _product(least, most, *fall_u)
-    slope_y = (rise[0] - drop_y[1], rise[1] - drop_y[0])
-    slope_u = (-drop_u[1], -drop_u[0])
-
-    centre = student_loss(
-        b, boxes.u, np.maximum(cap.at_centre, cap.least), teacher_loss(b, boxes.y)
-    )
-    mean_value = (
-        centre
-        - boxes.half_y * np.maximum(np.maximum(-slope_y[0], slope_y[1]), 0.0)
-        - boxes.half_u * np.maximum(np.maximum(-slope_u[0], slope_u[1]), 0.0)
-    )
+    log_t0, log_t1 = np.log(teacher_loss(b, y0)), np.log(teacher_loss(b, y1))
+    down_y, up_y = y0 - boxes.at_y, y1 - boxes.at_y
+    rise_low, rise_high = cap.along_y * down_y, cap.along_y * up_y
+    one_size = not boxes.half_u.any()
+    if one_size:  # along_y >= 0
+        corner_u = np.stack([u0, u0])
+        corner_s = np.stack([cap.at_point + rise_low, cap.at_point + rise_high])
+    else:
+        turn_low, turn_high = cap.along_u * (u0 - boxes.at_u), cap.along_u * (u1 - boxes.at_u)
+        low, high = cap.at_point + rise_low, cap.at_point + rise_high
+        corner_u = np.stack([u0, u0, u1, u1])
+        corner_s = np.stack([low + turn_low, high + turn_low, low + turn_high, high + turn_high])
+    least_s = np.min(corner_s, axis=0)
+    if np.any(least_s < cap.least):
+        # only the part of the box where the plane is above the fewest tokens counts: a rectangle
+        # around what it holds of (u, s) takes the place of the parallelogram
+        s1 = np.maximum(np.max(corner_s, axis=0), cap.least)
+        s0 = np.maximum(least_s, cap.least)
+        around = [s0, s1] if one_size else [s0, s1, s0, s1]
+        corner_s = np.where(least_s < cap.least, np.stack(around), corner_s)
+    found = b.law.support(boxes.at_u, at_s, log_t, Region(corner_u, corner_s, log_t0, log_t1))
+    # log t along y: its tangent where the loss rises with it, its chord where it falls
+    rate = _tangent(b, log_t)
+    width = up_y - down_y
+    wide = width > 1e-9
+    chord = np.where(wide, (log_t1 - log_t0) / np.where(wide, width, 1.0), rate)
+    above = np.maximum(np.maximum(log_t0 - chord * down_y, log_t1 - chord * up_y) - log_t, 0.0)
+    falls = found.by_teacher < 0
+    value = found.value + np.where(falls, found.by_teacher * above, 0.0)
+    value = value + found.by_tokens * (cap.at_point - at_s)
+    slope_y = found.by_tokens * cap.along_y + found.by_teacher * np.where(falls, chord, rate)
+    slope_u = found.by_size + found.by_tokens * cap.along_u
+    lower = value + np.minimum(slope_y * down_y, slope_y * up_y)
+    if not one_size:
+        lower = lower + np.minimum(slope_u * (u0 - boxes.at_u), slope_u * (u1 - boxes.at_u))
     return Enclosure(
-        lower=np.maximum(mean_value, t0 + least),
-        blur_y=boxes.half_y * (slope_y[1] - slope_y[0]),
-        blur_u=boxes.half_u * (slope_u[1] - slope_u[0]),
+        found.loss, np.maximum(lower, found.least), slope_y, slope_u, found.loss - value
     )
 
 
-Interval = tuple[Array, Array]
-
-
-def _gate(b: Batch, t: Array, supervised: Array) -> Array:
-    v = (np.log(t) - np.log(supervised) - b.log_d1) / b.f1
-    return np.exp(-np.logaddexp(0.0, -v))
-
-
-def _share(log_size_term: Array, log_data_term: Array) -> Array:
-    return np.exp(log_data_term - np.logaddexp(log_size_term, log_data_term))
-
-
-def _sum(*intervals: Interval) -> Interval:
-    low, high = intervals[0]
-    for other in intervals[1:]:
-        low, high = low + other[0], high + other[1]
-    return low, high
-
-
-def _scale(factor: Array, interval: Interval) -> Interval:
-    a, b = factor * interval[0], factor * interval[1]
-    return np.minimum(a, b), np.maximum(a, b)
-
-
-def _times(a: Interval, b: Interval) -> Interval:
-    """Product of any a with a b >= 0."""
-    return np.minimum(a[0] * b[0], a[0] * b[1]), np.maximum(a[1] * b[0], a[1] * b[1])
-
-
-def _product(a0: Array, a1: Array, b0: Array, b1: Array) -> Interval:
-    """Product of [a0, a1] and [b0, b1] with a0 >= 0."""
-    return np.minimum(a0 * b0, a1 * b0), np.maximum(a0 * b1, a1 * b1)
+def _tangent(b: Batch, log_t: Array) -> Array:
+    """d log t / dy."""
+    law = b.supervised
+    rate = law.gamma * (1.0 - law.E * np.exp(-log_t))
+    existing = b.existing
+    return np.where(existing, 0.0, rate) if existing.any() else np.asarray(rate)

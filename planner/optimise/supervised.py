@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from planner.optimise.batch import Array, Batch, forward_flops
+from planner.optimise.batch import Array, Batch
 
 BISECTIONS = 60  # of logarithms of sizes, a range of about 25: to the last digit
 
@@ -41,14 +41,15 @@ def supervised_optima(b: Batch) -> SupervisedOptima:
     u = np.maximum(0.5 * (low + high), b.u_low)
     s = np.minimum(_log_tokens(b, u), b.s_high)
     feasible = (s >= b.s_low - 1e-12) & (high >= b.u_low - 1e-12)
-    reach = np.logaddexp(b.log_a - b.alpha * u, b.log_b - b.beta * np.where(feasible, s, 0.0))
-    loss = np.where(feasible, b.E + np.exp(b.gamma * reach), math.inf)
-    smallest = forward_flops(b, b.u_low)[0] * (3.0 * np.exp(b.s_low) + b.serving)
+    law = b.supervised
+    loss = law.loss_of_reach(law.log_reach(u, np.where(feasible, s, 0.0)))
+    loss = np.where(feasible, loss, math.inf)
+    smallest = b.flops.on_logs(b.u_low)[0] * (3.0 * np.exp(b.s_low) + b.serving)
     return SupervisedOptima(u, s, loss, smallest)
 
 
 def _log_tokens(b: Batch, u: Array) -> Array:
-    flops, _ = forward_flops(b, u)
+    flops, _ = b.flops.on_logs(u)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.log(np.maximum(b.budget / flops - b.serving, 0.0) / 3.0)
 
@@ -59,20 +60,21 @@ def _largest_size(b: Batch) -> Array:
     low, high = np.full_like(target, -10.0), np.full_like(target, 200.0)
     for _ in range(BISECTIONS if np.any(b.u_high > b.u_low) else 0):
         middle = 0.5 * (low + high)
-        under = forward_flops(b, middle)[0] <= target
+        under = b.flops.on_logs(middle)[0] <= target
         low, high = np.where(under, middle, low), np.where(under, high, middle)
     return np.where(b.u_high > b.u_low, low, b.u_high)
 
 
 def _slope(b: Batch, u: Array) -> Array:
     """Sign of the derivative of log reach along the frontier in u; monotone increasing."""
-    flops, elasticity = forward_flops(b, u)
+    flops, elasticity = b.flops.on_logs(u)
     s = _log_tokens(b, u)
     capped = s >= b.s_high
     s = np.minimum(s, b.s_high)
     spend = 3.0 * np.exp(s) * flops
     with np.errstate(divide="ignore", invalid="ignore"):  # nothing is left to train on
         trade = np.where(capped, 0.0, elasticity * (spend + b.serving * flops) / spend)
-    size_term = np.exp(b.log_a - b.alpha * u) * b.alpha
-    data_term = np.exp(b.log_b - b.beta * s) * b.beta
-    return data_term * trade - size_term
+    size_term, data_term = b.supervised.log_terms(u, s)
+    return np.asarray(
+        np.exp(data_term) * b.supervised.beta * trade - np.exp(size_term) * b.supervised.alpha
+    )

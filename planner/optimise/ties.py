@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.optimise import frontier
-from planner.optimise.batch import Array, Batch, forward_flops
+from planner.optimise.batch import Array, Batch
 from planner.optimise.search import Optima
 
 SLACK = 1e-9  # of the budget; less unspent is rounding
@@ -24,8 +24,8 @@ MOST_LOGIT = 700.0  # of a share: beyond it the other term is nothing, and infin
 
 def charged_cost(b: Batch, u: Array, s: Array, n: Array, d: Array) -> Array:
     """Total FLOPs of Eq. 9 with serving: what the budget pays for a plan."""
-    student, _ = forward_flops(b, u)
-    planned, _ = forward_flops(b, n)
+    student, _ = b.flops.on_logs(u)
+    planned, _ = b.flops.on_logs(n)
     teacher = np.where(b.existing, b.teacher_flops, planned)
     pretraining = np.where(b.existing, 0.0, 3.0 * b.charge_pretraining * planned * np.exp(d))
     tokens = np.exp(s)
@@ -51,7 +51,7 @@ def cheapest_teachers(
         return found, choice
     local = b.take(rows)
     u, s, n, d = (getattr(found, name)[rows] for name in "usnd")
-    log_p, log_q = local.log_a - local.alpha * n, local.log_b - local.beta * d
+    log_p, log_q = local.supervised.log_terms(n, d)
     y, z_now = np.logaddexp(log_p, log_q), log_p - log_q
     z_best = np.where(
         free[rows] | by_training,

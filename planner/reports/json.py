@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 
-from planner.plan import Plan
-from planner.reports.document import to_document
+from planner.documents import dump
+from planner.reports import Screen
+from planner.reports.sheet import Sheet
 
 
-def render(plan: Plan) -> str:
+def render(sheet: Sheet, screen: Screen) -> str:
     """The document as JSON text."""
-    return json.dumps(to_document(plan), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(dump(sheet.data), indent=2, ensure_ascii=False, allow_nan=False) + "\n"

@@ -1,140 +1,140 @@
-"""A `Sheet`: any result as title, verdict, tables and notes, written in four formats.
+"""A `Sheet`: what any answer says to people, before any format. Nothing here computes.
 
-One module per result builds the sheet (`comparison.sheet(...)`); this one only arranges it.
+Every answer is arranged as one sheet (`sheet(answer)` beside each question); `planner.reports`
+writes it as a terminal table, Markdown, HTML, CSV, JSON or TOML.
 """
 
 from __future__ import annotations
 
-import csv as csv_module
-import io
-import json as json_module
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeGuard
 
-from planner.errors import ProblemError
-from planner.reports import PLAIN_SCREEN, Screen
-from planner.reports.document import plain
+if TYPE_CHECKING:
+    from planner.results import Warning
 
-SHEET_FORMATS = ("table", "json", "markdown", "csv")
-SHEET_VERSION = 1
+
+@dataclass(frozen=True)
+class Bar:
+    """A share in [0, 1] as a bar; formats without bars leave the cell out."""
+
+    share: float
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """A difference and its bar left or right of zero; `largest` fills one side."""
+
+    text: str
+    value: float | None
+    largest: float
+
+
+Cell = str | Bar | Deviation
 
 
 @dataclass(frozen=True)
 class Grid:
-    """One table: cells are text already; `strong` are positions of rows to stand out.
+    """One table.
 
-    `left` are columns after the first that hold words rather than numbers.
+    strong: positions of rows that stand out. left: positions of columns after the first that hold
+    words. faint: positions of columns that stand back. beside: next to the table before it where
+    the screen is wide. wraps: whether the first column may wrap. detail: left out of a brief.
     """
 
     title: str
     head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+    rows: tuple[tuple[Cell, ...], ...]
     strong: tuple[int, ...] = ()
     left: tuple[int, ...] = ()
+    faint: tuple[int, ...] = ()
+    beside: bool = False
+    wraps: bool = False
+    detail: bool = False
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """Everything about a result. `data` is the JSON document, `rows` the lines of CSV."""
+    """Everything about an answer, for people.
+
+    headline: the answer in a few words. verdict: in a sentence or two; method: whose colour it has
+    ("distil", "supervised", "undecided"). warnings stand right below it, then `urgent` lines;
+    alarming: whether they take the ground from under the numbers;
+    subject: what leaves the measured range. grids: tables. notes: remarks
+    below; details: remarks that a brief leaves out. data: the JSON document, rows: the lines of
+    CSV.
+    """
 
     kind: str
     title: str
     verdict: str
-    grids: tuple[Grid, ...]
-    warnings: tuple[str, ...] = ()
+    grids: tuple[Grid, ...] = ()
+    warnings: tuple[str | Warning, ...] = ()
     notes: tuple[str, ...] = ()
     data: Mapping[str, Any] = field(default_factory=dict)
     rows: tuple[Mapping[str, Any], ...] = ()
-    method: str = "either"
+    method: str = "undecided"
+    headline: str = ""
+    details: tuple[str, ...] = ()
+    subtitle: str = ""
+    urgent: tuple[str, ...] = ()
+    alarming: bool = True
+    subject: str = "Optimum"
 
 
-def render(sheet: Sheet, form: str, screen: Screen = PLAIN_SCREEN) -> str:
-    """The sheet as table, json, markdown or csv, ending in a newline."""
-    if form == "table":
-        return table(sheet, screen)
-    writers = {"json": json, "markdown": markdown, "csv": csv}
-    if form not in writers:
-        raise ProblemError(f"unknown format '{form}'; known: {', '.join(SHEET_FORMATS)}.")
-    return writers[form](sheet)
+def first_only(grids: Sequence[Grid]) -> tuple[Grid, ...]:
+    """The same tables, all but the first as details."""
+    return (*grids[:1], *(replace(each, detail=True) for each in grids[1:]))
 
 
-def json(sheet: Sheet) -> str:
-    """`data` with its kind and version; numbers that are not finite become null."""
-    head = {"schema_version": SHEET_VERSION, "kind": sheet.kind, "verdict": sheet.verdict}
-    document = plain({**head, **sheet.data, "warnings": sheet.warnings, "notes": sheet.notes})
-    return json_module.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+def leaves_range(warning: str | Warning) -> TypeGuard[Warning]:
+    """Whether the warning says that the recipe leaves a measured range."""
+    if isinstance(warning, str):
+        return False
+    return warning.code == "outside-domain" and None not in (warning.range, warning.value)
 
 
-def csv(sheet: Sheet) -> str:
-    """One header line and `rows`; an absent number is an empty field."""
-    file = io.StringIO()
-    columns = list(dict.fromkeys(key for row in sheet.rows for key in row))
-    writer = csv_module.DictWriter(file, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    for row in sheet.rows:
-        writer.writerow({key: _cell(value) for key, value in plain(row).items()})
-    return file.getvalue()
+def selected(sheet: Sheet, details: bool) -> Sheet:
+    """The sheet with its details among the remarks, or without them: the only rule of a brief.
+
+    A sheet without a headline gets one where its numbers leave the measured range.
+    """
+    if not sheet.headline and any(map(leaves_range, sheet.warnings)):
+        sheet = replace(sheet, headline="Not measured here: the law extrapolates")
+    if details:
+        return replace(sheet, notes=(*sheet.notes, *sheet.details), details=())
+    grids = tuple(each for each in sheet.grids if not each.detail)
+    return replace(sheet, grids=grids, subtitle="", details=())
 
 
-def markdown(sheet: Sheet) -> str:
-    """Heading, verdict, warnings, tables, notes."""
-    parts = [f"## {sheet.title}", f"**{_escape(sheet.verdict)}**"]
-    if sheet.warnings:
-        parts.append("\n".join(f"> ⚠️ {_escape(each)}" for each in sheet.warnings))
-    parts += [f"### {grid.title}\n\n{_markdown_grid(grid)}" for grid in sheet.grids]
-    if sheet.notes:
-        parts.append("\n".join(f"- {_escape(each)}" for each in sheet.notes))
-    return "\n\n".join(parts) + "\n"
+def tidy(text: str) -> str:
+    """Text on one line, without control characters: names come from files and from users."""
+    return "".join(sign if sign.isprintable() else " " for sign in text)
 
 
-def table(sheet: Sheet, screen: Screen = PLAIN_SCREEN) -> str:
-    """The terminal's view; colour only where the screen has it."""
-    from rich.box import HEAVY
-    from rich.console import Group
-    from rich.padding import Padding
-    from rich.panel import Panel
-    from rich.text import Text
+def plain(cell: Cell) -> str:
+    """A cell as text; nothing for a bar."""
+    if isinstance(cell, Bar):
+        return ""
+    return tidy(cell.text if isinstance(cell, Deviation) else cell).strip()
 
-    from planner.reports import terminal
 
-    colour = terminal.METHOD_COLOUR.get(sheet.method, "white")
-    parts: list[Any] = [
-        Padding(Text(sheet.title, style="bold"), (0, 1)),
-        terminal.verdict_panel(sheet.verdict, colour),
+def texts(warnings: Sequence[str | Warning]) -> list[str]:
+    """Warnings as sentences."""
+    return [tidy(each if isinstance(each, str) else each.text) for each in warnings]
+
+
+def without_bars(grid: Grid) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Head and rows as text, less the columns that hold nothing but bars."""
+    kept = [
+        i
+        for i in range(len(grid.head))
+        if not grid.rows
+        or not all(isinstance(row[i], Bar) or row[i] == "" for row in grid.rows)
+        or grid.head[i]
     ]
-    if sheet.warnings:
-        parts.append(
-            Panel(
-                Group(*(Text(each) for each in sheet.warnings)),
-                title=Text("! Know before you bet", style="bold red"),
-                title_align="left",
-                border_style="red",
-                box=HEAVY,
-            )
-        )
-    for grid in sheet.grids:  # a title of the table's own would wrap at the table's width
-        parts += [Text(f" {grid.title}", style="italic"), _grid(grid), ""]
-    parts += [Padding(Text(each, style="dim"), (0, 1)) for each in sheet.notes]
-    return terminal.to_text(Group(*parts), screen, _SPARKS)
-
-
-def _grid(grid: Grid) -> Any:
-    from planner.reports.terminal import ruled_table
-
-    made = ruled_table()
-    for position, name in enumerate(grid.head):
-        words = position == 0 or position in grid.left
-        made.add_column(
-            f" {name}" if position == 0 else name,
-            justify="left" if words else "right",
-            overflow="fold",
-            no_wrap=position == 0,
-        )
-    for position, row in enumerate(grid.rows):
-        style = "bold" if position in grid.strong else ""
-        made.add_row(f" {row[0]}", *row[1:], style=style)
-    return made
+    rows = [tuple(plain(row[i]) for i in kept) for row in grid.rows]
+    return tuple(grid.head[i].strip() for i in kept), rows
 
 
 def sparkline(values: Sequence[float]) -> str:
@@ -150,30 +150,8 @@ def sparkline(values: Sequence[float]) -> str:
         elif value <= 0 or largest <= 0:
             signs.append("·")
         else:
-            signs.append(_BARS[min(7, int(8 * (value / largest) ** 0.5))])
+            signs.append(SPARKS[min(7, int(8 * (value / largest) ** 0.5))])
     return "".join(signs)
 
 
-_BARS = "▁▂▃▄▅▆▇█"
-_SPARKS = str.maketrans({**dict(zip(_BARS, "12345678", strict=True)), "·": ".", "≥": ">="})
-
-
-def _markdown_grid(grid: Grid) -> str:
-    align = ["---", *("---" if i in grid.left else "---:" for i in range(1, len(grid.head)))]
-    body = [
-        [cell.replace("|", "\\|").replace("\n", " ") for cell in row]
-        for row in (grid.head, align, *grid.rows)
-    ]
-    return "\n".join(f"| {' | '.join(row)} |" for row in body)
-
-
-def _escape(text: str) -> str:
-    for sign in ("\\", "*", "_", "`", "<", "["):
-        text = text.replace(sign, f"\\{sign}")
-    return text
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return "" if value is None else value
+SPARKS = "▁▂▃▄▅▆▇█"

@@ -1,195 +1,244 @@
-"""The table on the terminal: verdict and warnings first, then recipe, compute and scenarios."""
+"""The table on the terminal: verdict and warnings first, then the tables and remarks."""
 
 from __future__ import annotations
 
-from rich.box import HEAVY
-from rich.console import Group, RenderableType
+import io
+
+from rich.box import HEAVY, ROUNDED, Box
+from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from planner import units
-from planner.plan import Plan
-from planner.reports import Screen, trust, words
-from planner.reports.bars import diverging, share_bar
-from planner.reports.terminal import METHOD_COLOUR, ruled_table, to_text, verdict_panel
+from planner.reports import Screen, words
+from planner.reports.sheet import SPARKS, Bar, Cell, Deviation, Grid, Sheet, texts, tidy
+from planner.results import Warning as PlanWarning
 
 WIDE = 132
-"""Columns from which recipe and compute, verdict and warnings stand side by side."""
+"""Columns from which tables stand side by side where the sheet allows it."""
+
+COLOURS = {"distil": "green", "supervised": "blue", "undecided": "yellow"}
+"""The verdict's colour by its method."""
 
 
-def render(plan: Plan, screen: Screen) -> str:
+def render(sheet: Sheet, screen: Screen) -> str:
     """The whole screen as text; escape codes for colour only where the screen has it."""
-    return to_text(_screenful(plan, screen), screen)
+    return _to_text(Group(*_parts(sheet, screen)), screen)
 
 
-def _screenful(plan: Plan, screen: Screen) -> RenderableType:
-    wide = screen.width >= WIDE
-    head = _head(plan)
-    alarm = _alarm(plan)
-    verdict = verdict_panel(
-        words.tidy(plan.verdict.text),
-        "yellow" if alarm else METHOD_COLOUR.get(plan.verdict.method, ""),
+def _parts(sheet: Sheet, screen: Screen) -> list[RenderableType]:
+    head = Text(tidy(sheet.title), style="bold")
+    if sheet.subtitle:
+        head.append(f"\n{tidy(sheet.subtitle)}", style="not bold dim")
+    warned = bool(sheet.warnings or sheet.urgent)
+    said = Text(tidy(sheet.verdict), style="" if sheet.headline else "bold")
+    colour = COLOURS.get(sheet.method, "white")
+    verdict = Panel(
+        said,
+        title=Text(tidy(sheet.headline or "Verdict"), style="bold"),
+        title_align="left",
+        border_style="yellow" if warned else colour,
+        box=ROUNDED,
     )
-    parts: list[RenderableType] = [head]
-    air = [""] if alarm is None or wide else []  # one screen of 50 lines, warnings included
-    if alarm is None:
-        parts.append(verdict)
-    elif wide:
-        parts.append(_beside(verdict, alarm, (2, 3)))
-    else:
-        parts += [verdict, alarm]
-    models, compute = _models(plan), _compute(plan)
-    parts += [_beside(models, compute, None)] if wide else [models, *air, compute]
-    parts += [*air, _scenarios(plan, screen), *air, *_trust(plan), _facts(plan)]
-    return Group(*parts)
+    parts: list[RenderableType] = [Padding(head, (0, 1)), verdict]
+    if warned:
+        parts.append(_warnings(sheet) if screen.details else _short_warnings(sheet))
+    space = [""] if screen.details else []
+    grids = list(sheet.grids)
+    while grids:
+        grid = grids.pop(0)
+        if grids and grids[0].beside and screen.width >= WIDE:
+            both = Table.grid(padding=(0, 2))
+            both.add_row(_grid(grid, screen), _grid(grids.pop(0), screen))
+            parts += [both, *space]
+            continue
+        parts += [_grid(grid, screen), *space]
+    parts += [Padding(Text(tidy(each)), (0, 1)) for each in sheet.notes]
+    return parts
 
 
-def _head(plan: Plan) -> Padding:
-    text = Text(words.title(plan), style="bold")
-    if summary := words.scenario_summary(plan):
-        text.append(f"\n{words.scenario(plan)}: {summary}", style="not bold dim")
-    return Padding(text, (0, 1))
+def _short_warnings(sheet: Sheet) -> RenderableType:
+    """A line per warning; quantities that leave their ranges share one."""
+    left = [each for each in sheet.warnings if words.leaves_range(each)]
+    lines = [words.left_ranges(left, sheet.subject)] if left else []
+    lines += texts([each for each in sheet.warnings if not words.leaves_range(each)])
+    colour = "red" if sheet.alarming else "yellow"
+    lines = [f"! {line[:1].upper()}{line[1:]}" for line in (*lines, *map(tidy, sheet.urgent))]
+    return Padding(Text("\n".join(lines), style=colour), (0, 1))
 
 
-def _alarm(plan: Plan) -> Panel | None:
-    """Everything to know before betting on the plan, in a heavy frame; red where bets are off."""
-    open_gap = not plan.certificate.proven
-    if not plan.warnings and plan.in_domain is None and not open_gap:
-        return None
+def _warnings(sheet: Sheet) -> Panel:
+    """Everything to know before relying on the answer, in a heavy frame."""
     ranges = Table.grid(padding=(0, 2))
     ranges.add_column(no_wrap=True)
     ranges.add_column(no_wrap=True, justify="right", style="bold red")
     ranges.add_column()
     lines: list[RenderableType] = []
-    for warning in plan.warnings:
-        if words.leaves_range(warning):
+    for warning in sheet.warnings:
+        if isinstance(warning, PlanWarning) and words.leaves_range(warning):
             ranges.add_row(*words.warning_cells(warning))
         else:
-            lines.append(Text(words.tidy(warning.text)))
+            text = warning.text if isinstance(warning, PlanWarning) else warning
+            lines.append(Text(tidy(text)))
     if ranges.row_count:
         lines.insert(0, ranges)
-    if plan.in_domain is not None:
-        lines.append(Text(words.in_domain(plan.in_domain, plan), style="bold"))
-    if open_gap:
-        lines.append(Text(words.certificate(plan.certificate), style="bold"))
-    alarming = open_gap or plan.in_domain is not None or any(map(words.alarms, plan.warnings))
-    colour = "red" if alarming else "yellow"
-    heading = words.warnings_title(plan.warnings) if plan.warnings else "Not proven"
+    lines += [Text(tidy(line), style="bold") for line in sheet.urgent]
+    colour = "red" if sheet.alarming else "yellow"
     return Panel(
         Group(*lines),
-        title=Text(f"! {heading}", style=f"bold {colour}"),
+        title=Text(f"! {words.warnings_title(sheet.warnings)}", style=f"bold {colour}"),
         title_align="left",
         border_style=colour,
         box=HEAVY,
     )
 
 
-def _models(plan: Plan) -> Table:
-    table = ruled_table()
-    table.add_column(" Recipe", overflow="fold")
-    for name in words.model_names(plan):
-        baseline = name == "Supervised"
-        table.add_column(name, justify="right", overflow="fold", style="dim" if baseline else "")
-    models = (plan.recipe.student, plan.recipe.teacher, plan.supervised.model)
-    for label, cells in words.model_rows(models):
-        table.add_row(f" {label}", *cells, style="bold" if label.startswith("Cross") else "")
-    return table
-
-
-def _compute(plan: Plan) -> Table:
-    flops = plan.recipe.flops
-    table = ruled_table()
-    table.add_column(" Compute", no_wrap=True)
-    table.add_column("FLOPs", justify="right", no_wrap=True)
-    table.add_column("Share", justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True, style="cyan")
-    for label, value, share in words.flops_rows(flops):
-        if share == 0:
-            continue
-        table.add_row(f" {label}", value, units.format_share(share), share_bar(share, 14))
-    spent = units.format_share(flops.total / plan.problem.budget)
-    table.add_row(" Total", units.format_flops(flops.total), spent, "of the budget", style="bold")
-    if flops.uncharged:
-        table.add_row(" Not charged", units.format_flops(flops.uncharged), "", "teacher's rest")
-    return table
-
-
-def _scenarios(plan: Plan, screen: Screen) -> Table:
-    lines = words.scenario_lines(plan)
-    largest = max((abs(line.difference) for line in lines if line.difference), default=0.0)
+def _grid(grid: Grid, screen: Screen) -> RenderableType:
     half = 10 if screen.width >= 96 else 4 if screen.width >= 78 else 0
-    table = ruled_table()
-    table.add_column("   Scenario", no_wrap=True)
-    table.add_column("Student", justify="right", overflow="fold")
-    table.add_column("Teacher", justify="right", overflow="fold")
-    table.add_column("Loss", justify="right", no_wrap=True)
-    table.add_column("vs supervised" + " (left is better)" * (half > 4), no_wrap=True)
-    for line in lines:
-        table.add_row(
-            f" {'▸' if line.chosen else ' '} {line.name}",
-            line.student,
-            line.teacher,
-            line.cross_entropy,
-            _difference(line, largest, half),
-            style="bold" if line.chosen else "",
+    rows = [[_cell(cell, half) for cell in row] for row in grid.rows]
+    widths = _widths(grid, rows, screen.width, gap=2 if screen.details else 1)
+    made = _stacked(grid, rows) if widths is None else _ruled(grid, rows, widths, screen)
+    if not grid.title:
+        return made
+    # a title of the table's own would wrap at the table's width
+    return Group(Text(f" {grid.title}", style="italic"), made)
+
+
+def _ruled(grid: Grid, rows: list[list[Text]], widths: list[int], screen: Screen) -> RenderableType:
+    made = Table(
+        box=_RULED if screen.details else None,
+        padding=(0, 1, 0, 0),
+        header_style="bold",
+        show_edge=False,
+    )
+    for position, (name, width) in enumerate(zip(grid.head, widths, strict=True)):
+        words_ = position == 0 or position in grid.left
+        bars = any(not isinstance(row[position], str) for row in grid.rows)
+        made.add_column(
+            f" {name}" if position == 0 else name,
+            justify="left" if words_ or bars else "right",
+            overflow="fold",
+            width=width,
+            style="dim" if position in grid.faint else "",
         )
-    return table
+    for position, row in enumerate(rows):
+        style = "bold" if position in grid.strong else ""
+        made.add_row(Text.assemble(" ", row[0]), *row[1:], style=style)
+    return made
 
 
-def _difference(line: words.ScenarioLine, largest: float, half: int) -> Text:
-    if line.difference is None or half == 0:
-        return Text(line.difference_text)
-    left, right = diverging(line.difference, largest, half)
-    middle = ("│", "dim")
-    return Text.assemble(line.difference_text, " ", (left, "green"), middle, (right, "red"))
+def _widths(grid: Grid, rows: list[list[Text]], room: int, gap: int) -> list[int] | None:
+    """Columns of every cell: whole where there is room, broken between words where there is not,
+    and then only in headings and in columns that hold words; None if that is not enough."""
+    whole, least = [], []
+    for i, name in enumerate(grid.head):
+        cells = [row[i].plain for row in rows]
+        wraps = i in grid.left or (i == 0 and grid.wraps)
+        long = max(map(len, (name, *cells)))
+        kept = [_longest_word(each) for each in cells] if wraps else map(len, cells)
+        indent = int(i == 0)
+        whole.append(long + indent)
+        least.append(max((_longest_word(name), *kept)) + indent)
+    gaps = gap * len(whole)
+    if sum(whole) + gaps <= room:
+        return whole
+    if sum(least) + gaps > room:
+        return None
+    spare = room - gaps - sum(least)
+    for i in sorted(range(len(whole)), key=lambda i: whole[i] - least[i]):
+        more = min(spare, whole[i] - least[i])
+        least[i] += more
+        spare -= more
+    return least
 
 
-def _trust(plan: Plan) -> list[RenderableType]:
-    """The risk table and the sensitivities, where they were asked for."""
-    parts: list[RenderableType] = []
-    if plan.robust is not None:
-        parts += [_cells(trust.risk_head(plan.robust), trust.risk_rows(plan.robust))]
-        parts += [Padding(Text(trust.robust(plan.robust)), (0, 1)), ""]
-    if plan.sensitivity:
-        parts += [_cells(trust.pull_head(), trust.pull_rows(plan.sensitivity))]
-        parts += [Padding(Text(trust.pull_note()), (0, 1)), ""]
-    return parts
+def _longest_word(text: str) -> int:
+    return max((len(word) for word in text.split()), default=0)
 
 
-def _cells(head: list[str], rows: list[list[str]]) -> Table:
-    table = ruled_table()
-    for i, name in enumerate(head):
-        table.add_column(
-            " " * (i == 0) + name, justify="right" if i else "left", overflow="fold", no_wrap=not i
-        )
-    for row in rows:
-        table.add_row(f" {row[0]}", *row[1:])
-    return table
+def _stacked(grid: Grid, rows: list[list[Text]]) -> RenderableType:
+    """A row as a sentence of its cells, where the screen is too narrow for columns."""
+    lines: list[RenderableType] = []
+    for position, row in enumerate(rows):
+        cells = [
+            f"{name.strip().lower()} {cell.plain.strip()}" if name else cell.plain
+            for name, cell in zip(grid.head[1:], row[1:], strict=True)
+            if cell.plain.strip(" │━╸╺█▌")
+        ]
+        first = row[0].plain.rstrip()
+        style = "bold" if position in grid.strong else ""
+        lines.append(Padding(Text(f"{first}: {', '.join(cells)}", style=style), (0, 1)))
+    return Group(*lines)
 
 
-def _facts(plan: Plan) -> Padding:
-    colour = "green" if plan.certificate.proven else "bold red"
-    lines = [
-        Text(words.certificate(plan.certificate), style=colour),
-        Text(words.binding(plan.recipe)),
-    ]
-    if marked := words.outside(plan):
-        lines.insert(0, Text(marked))
-    if rests := words.baseline_binding(plan):
-        lines.append(Text(rests))
-    lines += [Text(f"Note: {words.tidy(note)}") for note in plan.recipe.notes]
-    lines += [Text(line) for line in trust.lines(plan)]
-    if ranked := words.considered(plan):
-        lines.append(Text(ranked))
-    lines.append(Text(words.counting(plan), style="dim"))
-    return Padding(Group(*lines), (0, 1))
+def _cell(cell: Cell, half: int) -> Text:
+    if isinstance(cell, Bar):
+        return Text(share_bar(cell.share, 14), style="cyan")
+    if isinstance(cell, Deviation):
+        if cell.value is None or half == 0:
+            return Text(cell.text)
+        left, right = diverging(cell.value, cell.largest, half)
+        return Text.assemble(cell.text, " ", (left, "green"), ("│", "dim"), (right, "red"))
+    return Text(tidy(cell))
 
 
-def _beside(left: RenderableType, right: RenderableType, ratio: tuple[int, int] | None) -> Table:
-    grid = Table.grid(expand=ratio is not None, padding=(0, 2 if ratio is None else 1))
-    for each in ratio or (None, None):
-        grid.add_column(ratio=each, vertical="top")
-    grid.add_row(left, right)
-    return grid
+def share_bar(share: float, width: int) -> str:
+    """A bar from the left for a share in [0, 1]; anything above zero shows."""
+    halves = _halves(share, width)
+    return "█" * (halves // 2) + "▌" * (halves % 2)
+
+
+def diverging(value: float, largest: float, half: int) -> tuple[str, str]:
+    """What stands left and right of the middle: left for negative values, right for positive.
+
+    `largest` is the magnitude that fills `half` columns. The left part is padded to `half`.
+    """
+    halves = _halves(abs(value) / largest if largest > 0 else 0.0, half)
+    full, rest = "━" * (halves // 2), halves % 2
+    if value < 0:
+        return ("╺" * rest + full).rjust(half), ""
+    return " " * half, full + "╸" * rest
+
+
+def _halves(share: float, width: int) -> int:
+    if share <= 0:
+        return 0
+    return max(1, round(2 * width * min(share, 1.0)))
+
+
+def _to_text(part: RenderableType, screen: Screen) -> str:
+    """The lines of `part`, ending in a newline; escape codes and signs only as the screen has."""
+    file = io.StringIO() if screen.unicode else _AsciiFile()
+    console = Console(
+        file=file,
+        width=screen.width,
+        color_system="standard" if screen.colour else None,
+        force_terminal=screen.colour,
+        no_color=not screen.colour,
+        highlight=False,
+        emoji=False,
+        markup=False,
+        legacy_windows=False,
+    )
+    console.print(part)
+    text = "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
+    if screen.unicode:
+        return text
+    return text.translate(_ASCII).encode("ascii", "replace").decode("ascii")
+
+
+_RULED = Box("\n".join(("    ", "    ", " ── ", "    ", "    ", "    ", "    ", "    ")))
+
+
+class _AsciiFile(io.StringIO):
+    """Text in memory that tells rich to keep its frames within ASCII."""
+
+    encoding = "ascii"
+
+
+_ASCII = str.maketrans({
+    "▸": ">", "–": "-", "−": "-", "×": "x", "━": "=", "╸": "-", "╺": "-", "│": "|", "→": "->",
+    "█": "#", "▌": "#", "†": "*", "·": ".", "≥": ">=",
+    **{sign: str(height) for height, sign in enumerate(SPARKS, 1)},
+})  # fmt: skip

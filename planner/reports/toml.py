@@ -1,24 +1,21 @@
-"""TOML: the same document as a recipe file that later commands read (see reports/read.py)."""
+"""TOML: the same document as a file that later commands read (`planner.documents.load`)."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
-from planner.plan import Plan
-from planner.reports import words
-from planner.reports.document import to_document
+from planner.documents import dump
+from planner.reports import Screen
+from planner.reports.sheet import Sheet, texts, tidy
 
 
-def render(plan: Plan) -> str:
+def render(sheet: Sheet, screen: Screen) -> str:
     """The document as TOML under a comment saying what it is; keys without a value are absent."""
     import tomli_w
 
-    return (
-        "\n".join(f"# {words.tidy(line)}".rstrip() for line in _header(plan))
-        + "\n\n"
-        + tomli_w.dumps(without_none(to_document(plan)))
-    )
+    head = "\n".join(f"# {tidy(line)}".rstrip() for line in _header(sheet))
+    return f"{head}\n\n{tomli_w.dumps(without_none(dump(sheet.data)))}"
 
 
 def without_none(value: Any) -> Any:
@@ -30,14 +27,14 @@ def without_none(value: Any) -> Any:
     return value
 
 
-def _header(plan: Plan) -> list[str]:
+def _header(sheet: Sheet) -> list[str]:
     return [
-        "Distillation recipe, input for later commands (planner validate FILE, for example).",
-        words.title(plan) + ".",
-        plan.verdict.text,
-        *(f"WARNING: {warning.text}" for warning in plan.warnings),
+        f"{sheet.title}.",
+        *([f"{sheet.headline}."] if sheet.headline else []),
+        sheet.verdict,
+        *(f"WARNING: {text}" for text in texts(sheet.warnings)),
         "",
-        "Units: parameters are non-embedding, tokens are tokens, FLOPs are floating point",
+        "Units: parameters are non-embedding, tokens are tokens, FLOPs are floating-point",
         "operations, cross-entropies are nats per token. Absent keys have no value.",
-        "Keys are explained by: planner schema",
+        f"Keys are explained by: planner schema {sheet.kind}",
     ]

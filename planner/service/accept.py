@@ -10,11 +10,11 @@ from planner.reports import FORMATS
 _QUALITY = re.compile(r"0(\.\d{0,3})?|1(\.0{0,3})?")
 
 
-def choose(header: str, formats: Sequence[str]) -> str:
+def choose(header: str) -> str:
     """The format whose media type the header likes best; JSON where it names none of them."""
     ranges = _media_ranges(header)
     best, chosen = (0.0, 9), "json"  # a quality of 0 is a refusal
-    for name in sorted(formats, key=lambda name: name != "json"):
+    for name in sorted(FORMATS, key=lambda name: name != "json"):
         liking = _liking(FORMATS[name].media_type, ranges)
         if liking > best:
             best, chosen = liking, name

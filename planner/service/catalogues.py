@@ -11,7 +11,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 
 from coefficients import CoefficientError, CoefficientSet, available
-from planner.accelerators import ACCELERATORS, UTILISATION
+from planner.accelerators import UTILISATION, accelerators
 from planner.problem import BOUNDS
 from planner.scenarios import DEFAULT_SCENARIO, SCENARIOS
 from planner.service.problems import refuse
@@ -77,20 +77,20 @@ def bounds(_: str) -> dict[str, Any]:
     return {"bounds": {name: asdict(each) for name, each in BOUNDS.items()}}
 
 
-def accelerators(_: str) -> dict[str, Any]:
+def accelerator_list(_: str) -> dict[str, Any]:
     """Accelerators that a budget may name, and the utilisation assumed where none is given."""
     return {
         "utilisation": UTILISATION,
         "accelerators": [
             {"name": each.name, "bf16_flops": each.bf16_flops, "source": each.source}
-            for each in ACCELERATORS
+            for each in accelerators()
         ],
     }
 
 
 def teachers(_: str) -> dict[str, Any]:
     """The shipped open models that may serve as teachers."""
-    from planner.analysis.catalogue import catalogue
+    from planner.catalogue import catalogue
 
     return {
         "teachers": [
@@ -118,7 +118,7 @@ CATALOGUES: dict[str, Catalogue] = {
     "/v1/accelerators": Catalogue(
         "Accelerators",
         "Peak of dense bf16 products, FLOP/s, with its source; for budgets like 64xH100*14d.",
-        accelerators,
+        accelerator_list,
     ),
     "/v1/bounds": Catalogue(
         "Named bounds", "Ranges of sizes (parameters) and tokens, inclusive.", bounds
@@ -129,8 +129,17 @@ CATALOGUES: dict[str, Catalogue] = {
 def add(app: FastAPI) -> None:
     """Register every catalogue."""
     for path, catalogue in CATALOGUES.items():
+        named = [{"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}]
         app.add_api_route(
-            path, _handler(catalogue), methods=["GET", "HEAD"], include_in_schema=False
+            path,
+            _handler(catalogue),
+            methods=["GET"],
+            summary=catalogue.summary,
+            description=catalogue.description,
+            response_model=dict[str, Any],
+            operation_id=f"get_{catalogue.read.__name__}",
+            tags=["catalogues"],
+            openapi_extra={"parameters": named} if "{name}" in path else None,
         )
 
 

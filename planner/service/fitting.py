@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from planner.errors import PlannerError, ProblemError
-from planner.service.body import read_object, take_options
 from planner.service.limits import Limits
-from planner.service.pool import Reply
 from planner.service.problems import refuse
 from planner.service.reading import shipped
+from planner.service.worker import Context, Reply
 
 if TYPE_CHECKING:
     from starlette.datastructures import QueryParams
 
-LIMITS = Limits()
+    from planner.fit.runs import Runs
+
 MOST_RESAMPLES = 4096
 JSON = "application/json"
 UPLOADS = {"text/csv": ".csv", "application/x-ndjson": ".jsonl", JSON: ".csv"}
@@ -24,13 +25,12 @@ UPLOADS = {"text/csv": ".csv", "application/x-ndjson": ".jsonl", JSON: ".csv"}
 JSON is an object of two files as CSV text, `runs` and `supervised_runs`, to be fitted jointly.
 """
 
-Progress = Callable[[float, str], None]
 
-
-def fit(body: bytes, options: Mapping[str, Any], progress: Progress) -> Reply:
+def fit(body: bytes, options: Mapping[str, Any], context: Context) -> Reply:
     """The fit's document and the coefficient set it makes, as text and ready to send inline."""
     import tomli
 
+    from planner.documents import SCHEMA_VERSION, dump
     from planner.fit import (
         FORMS,
         PROTOCOLS,
@@ -40,26 +40,13 @@ def fit(body: bytes, options: Mapping[str, Any], progress: Progress) -> Reply:
     )  # fmt: skip
     from planner.fit import fit as estimate
     from planner.fit.analysis import analyse
-    from planner.fit.runs import parse_runs
     from planner.fit.write import document
-    from planner.reports.document import plain
-    from planner.service.questions import json_reply
 
+    progress = context.progress
     progress(0.02, "reading the runs")
     form, protocol = FORMS[options["law"]], PROTOCOLS[options["protocol"]]
     distils = form.kind == "distillation"
-    name = "upload" + UPLOADS[options["media_type"]]
-    own, other = _joint(body) if options["media_type"] == JSON else (body, b"")
-    if own.count(b"\n") + other.count(b"\n") > LIMITS.runs:
-        raise refuse(
-            422, "document", f"the upload has more than {LIMITS.runs:,} lines; fit fewer runs."
-        )
-    if other and not distils:
-        raise ProblemError("supervised_runs belong to law=distillation; leave them out.")
-    data = parse_runs(own, name, distils, options["allow_duplicates"])
-    beside = None
-    if other:
-        beside = parse_runs(other, "supervised.csv", False, options["allow_duplicates"])
+    data, beside = _read(body, options, context.limits)
     base = shipped(options["base"]) if distils else None
     progress(0.05, "fitting from every start")
     task = Task(
@@ -83,30 +70,58 @@ def fit(body: bytes, options: Mapping[str, Any], progress: Progress) -> Reply:
         base=base,
         coverage=found.coverage,
         coverage_sizes=found.coverage_sizes,
+        misfit=found.misfit,
     )
-    text = document("fit", point, boot, found.open_ones, origin)
-    return json_reply(
-        plain(
-            {
-                "schema_version": 1,
-                "kind": "fit",
-                "fit": found.to_dict(),
-                "coefficients": tomli.loads(text),
-                "toml": text,
-            }
+    text = document("fit", point, boot, found.unidentified, origin)
+    made = {
+        "schema_version": SCHEMA_VERSION,
+        "kind": "fit",
+        "fit": found.to_dict(),
+        "coefficients": tomli.loads(text),
+        "toml": text,
+    }
+    return Reply(200, JSON, json.dumps(dump(made), ensure_ascii=False, allow_nan=False).encode())
+
+
+def check(body: bytes, options: Mapping[str, Any], context: Context) -> Reply:
+    """Reads an upload as `fit` will, so that its faults are told before a job is accepted."""
+    data, beside = _read(body, options, context.limits)
+    counted = {"runs": len(data.rows), "supervised_runs": 0 if beside is None else len(beside.rows)}
+    return Reply(200, JSON, json.dumps(counted).encode())
+
+
+def _read(body: bytes, options: Mapping[str, Any], limits: Limits) -> tuple[Runs, Runs | None]:
+    """The runs of an upload, and the supervised ones of a joint fit."""
+    from planner.fit import FORMS
+    from planner.fit.runs import parse_runs
+
+    distils = FORMS[options["law"]].kind == "distillation"
+    name = "upload" + UPLOADS[options["media_type"]]
+    own, other = _joint(body) if options["media_type"] == JSON else (body, b"")
+    if own.count(b"\n") + other.count(b"\n") > limits.runs:
+        raise refuse(
+            422, "document", f"the upload has more than {limits.runs:,} lines; fit fewer runs."
         )
-    )
+    if other and not distils:
+        raise ProblemError("supervised_runs belong to law=distillation; leave them out.")
+    twice = options["allow_duplicates"]
+    data = parse_runs(own, name, distils, twice)
+    return data, parse_runs(other, "supervised.csv", False, twice) if other else None
 
 
 def _joint(body: bytes) -> tuple[bytes, bytes]:
     """The two files of a JSON upload."""
-    given, own = take_options(read_object(body), {"runs": None, "supervised_runs": None})
-    for key in given:
-        raise ProblemError(f"unknown key '{key}'; known: runs, supervised_runs.")
-    for key, text in own.items():
-        if not isinstance(text, str) or not text:
-            raise ProblemError(f"{key} is {text!r}; give a file of runs as CSV text.")
-    return own["runs"].encode(), own["supervised_runs"].encode()
+    known = ("runs", "supervised_runs")
+    try:
+        given = json.loads(body)
+    except ValueError as error:
+        raise ProblemError(f"the upload is not JSON: {error}.") from error
+    if not isinstance(given, Mapping) or set(given) != set(known):
+        raise ProblemError("the upload must be an object of runs and supervised_runs.")
+    for key in known:
+        if not isinstance(given[key], str) or not given[key]:
+            raise ProblemError(f"{key} is {given[key]!r}; give a file of runs as CSV text.")
+    return given["runs"].encode(), given["supervised_runs"].encode()
 
 
 KNOWN = (
@@ -118,7 +133,7 @@ KNOWN = (
 def read_options(query: QueryParams, media_type: str) -> dict[str, Any]:
     """What the query says about a fit, checked before the job is accepted."""
     from planner.fit import FORMS, PROTOCOLS
-    from planner.fit.wishes import read_bounds, read_fixed
+    from planner.fit.task import read_bounds, read_fixed
 
     for key in query:
         if key not in KNOWN:

@@ -11,10 +11,24 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from planner.service.limits import Limits
-from planner.service.pool import Lane, Reply, problem_reply
 from planner.service.problems import Problem, RefusedError, refuse
+from planner.service.solvers import Lane
+from planner.service.worker import Reply, problem_reply
 
 STATES = ("waiting", "running", "done", "failed", "cancelled")
+
+
+@dataclass(frozen=True)
+class JobStatus:
+    """What a client is told of a job."""
+
+    id: str
+    kind: str
+    state: str
+    progress: float
+    message: str
+    seconds: float
+    result: str | None
 
 
 @dataclass

@@ -29,12 +29,16 @@ class Limits:
     jobs_waiting: int = 8
     jobs_kept: int = 64
     job_kept_seconds: float = 3600.0
-    active: int = 512
-    """Requests being read or answered, of whatever kind; health, readiness and metrics go on."""
-    silent_connections: int = 512
-    """Open connections without a request; beyond, the one that is silent longest is closed."""
-    head_seconds: float = 10.0
-    """How long the head of a request may take to arrive."""
+    gathered: int = 16
+    """Plans that one solver is asked for at once."""
+    gather_seconds: float = 0.003
+    """How long a plan waits for others to be solved with."""
+    remembered_bytes: int = 64 * MEBI
+    """Answers kept, to be given again to the same question."""
+    connections: int = 1024
+    """Open connections and requests; beyond, uvicorn answers 503."""
+    keep_alive_seconds: int = 30
+    """How long a connection may wait for its next request."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 EXTRA = ("method", "route", "status", "milliseconds", "bytes_in", "bytes_out", "request_id",
-         "text")  # fmt: skip
+         "lane", "pid")  # fmt: skip
 
 
 class JsonLines(logging.Formatter):

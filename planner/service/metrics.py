@@ -16,7 +16,7 @@ from prometheus_client import (
 from prometheus_client.exposition import CONTENT_TYPE_LATEST as CONTENT_TYPE
 
 if TYPE_CHECKING:
-    from planner.service.pool import Lane
+    from planner.service.solvers import Lane
 
 BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 __all__ = ["CONTENT_TYPE", "Metrics"]

@@ -30,7 +30,7 @@ CODES: dict[type[Exception], str] = {
 TITLES = {
     "infeasible": "The budget is too small",
     "unreachable": "No plan reaches this loss",
-    "problem": "The question contradicts itself",
+    "problem": "The question is not valid",
     "quantity": "A number cannot be read",
     "no-distillation-law": "The coefficient set cannot plan distillation",
     "document": "The document is not valid",

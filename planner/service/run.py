@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import resource
+import signal
 import socket
 from collections.abc import Callable
 
 from planner.errors import PlannerError
 from planner.service import logs
 from planner.service.app import create_app
-from planner.service.connections import KEEP_ALIVE, protocol
-from planner.service.guard import LOOPBACK
 from planner.service.limits import Settings
+from planner.service.middleware import LOOPBACK
 
 MOST_FILES = 4096
 """Descriptors; the usual 1024 are few for a full house of requests and silent connections."""
@@ -44,14 +44,16 @@ def run(
     say(f"Planner at http://{shown}:{port}/ (Ctrl-C ends it)")
     config = uvicorn.Config(
         app,
-        http=protocol(settings.limits),  # h11 bounds the size of a request's head
         ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_keep_alive=KEEP_ALIVE,
+        timeout_keep_alive=settings.limits.keep_alive_seconds,
+        limit_concurrency=settings.limits.connections,
         timeout_graceful_shutdown=int(settings.shutdown_seconds),
     )
+    # uvicorn raises the signal again once it has stopped: a stop that was asked for is no failure
+    signal.signal(signal.SIGTERM, lambda *_: None)
     with listener:
         uvicorn.Server(config).run(sockets=[listener])
 

@@ -1,130 +1,115 @@
-"""What a solver process can be asked: request body in, answer out. A new task is one line in TASKS.
+"""What a solver process can be asked: a question's body in, its answer out; and a fit.
 
-Runs in the solver processes, never in the front.
+`work` runs in the solver processes, never in the front.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import logging
+import os
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
-from planner.errors import ProblemError
-from planner.service import fitting, questions
-from planner.service.body import Given, read_object, take_options, whole
-from planner.service.limits import Limits
-from planner.service.pool import Reply
-from planner.service.problems import refuse
-from planner.service.reading import read_problem
+from planner.questions import QUESTIONS
+from planner.questions.base import Answer
+from planner.service import fitting, worker
+from planner.service.reading import read_question
+from planner.service.worker import Context, Reply, refusal
 
-Task = Callable[[bytes, Mapping[str, Any], Any], Reply]
-JSON = "application/json"
-LIMITS = Limits()
+log = logging.getLogger("planner.service.worker")
+
+Options = Mapping[str, Any]
+Task = Callable[[bytes, Options, Context], Reply]
+Batch = Callable[[Sequence[tuple[bytes, Options]], Context], list[Reply]]
 
 
-def plan(body: bytes, options: Mapping[str, Any], _: Any) -> Reply:
-    """One certified plan in the format `options` names: the command line's own bytes."""
+def asking(name: str) -> Task:
+    """The task that answers a question."""
+
+    def ask(body: bytes, options: Options, context: Context) -> Reply:
+        return _reply(read_question(name, body, context.limits).answer(), options)
+
+    return ask
+
+
+def plans(questions: Sequence[tuple[bytes, Options]], context: Context) -> list[Reply]:
+    """Many plans, each as `plan` answers it; those under one coefficient set are one batch."""
+    from planner.questions.plan.answer import solve_each
+    from planner.questions.plan.question import PlanQuestion
+
+    replies: dict[int, Reply] = {}
+    groups: dict[Hashable, list[tuple[int, PlanQuestion]]] = {}
+    for index, (body, options) in enumerate(questions):
+        try:
+            question = read_question("plan", body, context.limits)
+        except Exception as error:  # a mistake or a fault: `refusal` tells them apart
+            replies[index] = refusal(error, "plan")
+            continue
+        assert isinstance(question, PlanQuestion)
+        if question.quick and not isinstance(question.coefficients, Mapping):
+            law = (question.coefficients or "", question.context, question.vocabulary)
+            groups.setdefault(law, []).append((index, question))
+        else:
+            replies[index] = answer("plan", body, options, context)
+    for group in groups.values():
+        problems, finished = [], {}
+        for index, question in group:
+            try:
+                problems.append((index, question.problem()))
+                finished[index] = question.finished
+            except Exception as error:
+                replies[index] = refusal(error, "plan")
+        found = solve_each([each for _, each in problems], group[0][1].coefficient_set())
+        for (index, _), each in zip(problems, found, strict=True):
+            replies[index] = (
+                refusal(each, "plan") if isinstance(each, Exception)
+                else _reply(finished[index](each), questions[index][1])
+            )  # fmt: skip
+    return [replies[index] for index in range(len(questions))]
+
+
+def _reply(found: Answer, options: Options) -> Reply:
+    """An answer in the format asked for."""
     from planner.reports import FORMATS, Screen
-    from planner.solve import solve
 
-    problem, coefficients = read_problem(read_object(body))
-    name = options.get("format", "json")
+    form = options.get("format", "json")
     screen = Screen(
         width=options.get("width", 100),
         colour=options.get("colour", False),
         unicode=options.get("unicode", True),
+        details=options.get("details", False),
     )
-    found = solve(
-        problem,
-        coefficients,
-        robust=options.get("robust"),
-        sensitivity=options.get("sensitivity", False),
-    )
-    more = ""
-    if "near_optimal" in options:
-        from planner.analysis.near_optimal import around
-        from planner.reports.near import beside
-
-        near = around(found, options["near_optimal"], coefficients)
-        found, more = beside(found, near, coefficients, name, screen)
-    text = FORMATS[name].render(found, screen)
-    text = f"{text}\n{more}" if more else text
-    return Reply(200, FORMATS[name].media_type, text.encode("utf-8"))
-
-
-EXPLORE_OPTIONS: dict[str, Any] = {
-    "parts": ["plan", "gap", "curves", "map"],
-    "budgets": 55,
-    "map_budgets": 37,
-    "map_students": 25,
-}
-PARTS = tuple(EXPLORE_OPTIONS["parts"])
-
-
-def explore(body: bytes, options: Mapping[str, Any], _: Any) -> Reply:
-    """Everything the page draws around one problem; see docs/service.md for the arrays."""
-    from planner.service import explore as charts
-    from planner.service.display import display
-    from planner.solve import optimum, solve
-
-    given, own = take_options(read_object(body), EXPLORE_OPTIONS)
-    parts = own["parts"]
-    if not isinstance(parts, list) or not all(part in PARTS for part in parts):
-        raise ProblemError(f"parts are {parts!r}; give a list of {', '.join(PARTS)}.")
-    grid = charts.Grid(
-        whole(own["budgets"], "budgets", 2, 500),
-        whole(own["map_budgets"], "map_budgets", 2, 200),
-        whole(own["map_students"], "map_students", 2, 200),
-    )
-    if grid.points > LIMITS.grid_points:
-        raise refuse(
-            422,
-            "quantity",
-            f"the grid has {grid.points:,} points; ask for at most {LIMITS.grid_points:,}.",
-        )
-    problem, coefficients = read_problem(given)
-    answer: Given = {"schema_version": 1, "kind": "explore"}
-    if "plan" in parts:
-        solved = solve(problem, coefficients)
-        recipe = solved.recipe
-        answer["plan"] = solved.to_dict()
-        answer["display"] = display(solved, coefficients, given.get("budget"))
-    elif "gap" in parts:
-        recipe, _proof = optimum(problem, coefficients)
-    if "gap" in parts:
-        student = recipe.student
-        assert student.parameters is not None
-        assert student.tokens is not None
-        assert recipe.teacher.cross_entropy is not None
-        answer["gap"] = charts.gap(
-            student.parameters, student.tokens, recipe.teacher.cross_entropy, coefficients
-        )
-        answer["gap"]["here"] = {
-            "teacher_cross_entropy": recipe.teacher.cross_entropy,
-            "cross_entropy": student.cross_entropy,
-        }
-    if "curves" in parts:
-        answer["curves"] = charts.curves(problem, coefficients, grid)
-    if "map" in parts:
-        answer["map"] = charts.wins(problem, coefficients, grid)
-    return questions.json_reply(answer)
-
-
-def warm(body: bytes, options: Mapping[str, Any], _: Any) -> Reply:
-    """Import everything and solve once, so that the first client does not wait for it."""
-    return plan(b'{"budget": 1e21, "student": 1e9}', {}, None)
+    text = found.render(form, screen)
+    return Reply(200, FORMATS[form].media_type, text.encode("utf-8", "replace"))
 
 
 TASKS: dict[str, Task] = {
-    "warm": warm,
-    "plan": plan,
-    "explore": explore,
-    "compare": questions.compare,
-    "target": questions.target,
-    "evaluate": questions.evaluate,
-    "explain": questions.explain,
-    "near_optimal": questions.near_optimal,
-    "family": questions.family,
-    "teachers": questions.teachers,
-    "sweep": questions.sweep,
+    **{name: asking(name) for name in QUESTIONS},
     "fit": fitting.fit,
+    "check_fit": fitting.check,
 }
+BATCHES: dict[str, Batch] = {"plan": plans}
+
+
+def warm() -> int:
+    """Import everything and solve once, so that no client waits for it; the process id."""
+    work("plan", [(b'{"budget": 1e21, "student": 1e9}', {})] * 2)
+    return os.getpid()
+
+
+def work(task: str, questions: Sequence[tuple[bytes, Mapping[str, Any]]]) -> list[Reply]:
+    """The answers to questions of one task, in their order."""
+    if len(questions) > 1 and task in BATCHES:
+        try:
+            return BATCHES[task](questions, worker.context())
+        except Exception:
+            log.exception("a batch of task %s failed; its questions are asked one by one", task)
+    return [answer(task, body, options, worker.context()) for body, options in questions]
+
+
+def answer(task: str, body: bytes, options: Mapping[str, Any], context: Context) -> Reply:
+    """One task's reply; a mistake of the client becomes a problem, a fault of ours a 500."""
+    try:
+        return TASKS[task](body, options, context)
+    except Exception as error:
+        return refusal(error, task)

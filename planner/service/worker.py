@@ -1,19 +1,20 @@
-"""A solver process: reads tasks from stdin, answers on stdout, ends when its front does."""
+"""A solver process: how it is set up, what a task may know there, and how it refuses."""
 
 from __future__ import annotations
 
-import json
 import logging
+import multiprocessing
 import os
 import resource
 import signal
-import sys
-from typing import BinaryIO
+import threading
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
 
 from planner.errors import INPUT_ERRORS
 from planner.service import logs
-from planner.service.pool import Reply, problem_reply
-from planner.service.problems import Problem, RefusedError, of_error
+from planner.service.limits import Limits
+from planner.service.problems import MEDIA_TYPE, Problem, RefusedError, of_error
 
 MOST_MEMORY = 4 * 2**30
 """Bytes of address space: a question that needs more fails alone, and the machine goes on."""
@@ -21,58 +22,67 @@ MOST_MEMORY = 4 * 2**30
 log = logging.getLogger("planner.service.worker")
 
 
-def serve(source: BinaryIO, sink: BinaryIO) -> None:
-    """Answer tasks until `source` ends."""
+@dataclass(frozen=True)
+class Reply:
+    """A task's answer: what goes to the client as it is, or a refusal."""
 
-    def progress(done: float, message: str) -> None:
-        sink.write(json.dumps({"progress": done, "message": message}).encode() + b"\n")
-        sink.flush()
-
-    while line := source.readline():
-        head = json.loads(line)
-        body = source.read(head["length"])
-        reply = answer(head["task"], body, head["options"], progress)
-        first = {
-            "status": reply.status, "media_type": reply.media_type, "length": len(reply.body)
-        }  # fmt: skip
-        sink.write(json.dumps(first).encode() + b"\n" + reply.body)
-        sink.flush()
+    status: int
+    media_type: str
+    body: bytes
 
 
-def answer(task: str, body: bytes, options: dict[str, object], progress: object) -> Reply:
-    """One task's reply; a mistake of the client becomes a problem, a fault of ours a 500."""
-    from planner.service.tasks import TASKS
+@dataclass(frozen=True)
+class Context:
+    """What a task may know beside its question: the server's limits, and whom to tell how far."""
 
-    try:
-        return TASKS[task](body, options, progress)
-    except RefusedError as refusal:
-        return problem_reply(refusal.problem)
-    except INPUT_ERRORS as error:
-        return problem_reply(of_error(error))
-    except Exception:
-        # the client learns nothing of our insides, the operator everything but the payload
-        log.exception("task %s failed", task)
-        return problem_reply(
-            Problem(500, "internal", "The solver failed on this request; please report it.")
-        )
+    limits: Limits = field(default_factory=Limits)
+    news: Connection | None = None
+
+    def progress(self, done: float, message: str) -> None:
+        """Tell how much of the work is done, 0 to 1."""
+        if self.news is not None:
+            self.news.send((done, message))
 
 
-def main() -> None:
-    """Take stdin and stdout for the protocol; whatever else prints goes to stderr."""
+_context = Context()
+
+
+def begin(niceness: int, level: str, limits: Limits, news: Connection) -> None:
+    """Set a fresh process up: it ends with its front, and never by a Ctrl-C of its own."""
+    global _context
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
-    os.nice(int(sys.argv[1]))
-    source = os.fdopen(os.dup(0), "rb")
-    sink = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    with open(os.devnull, "rb") as nothing:
-        os.dup2(nothing.fileno(), 0)
-    logs.configure(sys.argv[2])
-    try:
-        serve(source, sink)
-    except BrokenPipeError:  # the front is gone, nobody waits for the answer
-        os._exit(0)
+    os.nice(niceness)
+    logs.configure(level)
+    _context = Context(limits, news)
 
 
-if __name__ == "__main__":
-    main()
+def context() -> Context:
+    """What this process was set up with."""
+    return _context
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(0)
+
+
+def refusal(error: Exception, task: str) -> Reply:
+    """The reply for an exception that a task raised."""
+    if isinstance(error, RefusedError):
+        return problem_reply(error.problem)
+    if isinstance(error, INPUT_ERRORS):
+        return problem_reply(of_error(error))
+    # the client learns nothing of our insides, the operator everything but the payload
+    log.error("task %s failed", task, exc_info=error)
+    return problem_reply(
+        Problem(500, "internal", "The solver failed on this request; please report it.")
+    )
+
+
+def problem_reply(problem: Problem) -> Reply:
+    """A refusal in the shape of an answer."""
+    return Reply(problem.status, MEDIA_TYPE, problem.body())

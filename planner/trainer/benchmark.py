@@ -11,9 +11,8 @@ from torch import Tensor
 
 from planner.trainer import memory
 from planner.trainer.engine import Engine, Machine, open_engine
-from planner.trainer.fused import make_loss
 from planner.trainer.hardware import Peak, device_name, peak_of, probe_matmul, utilisation
-from planner.trainer.loss import LinearLoss
+from planner.trainer.loss import LinearLoss, make_loss
 from planner.trainer.model import Config, build
 from planner.trainer.optim import Hyper, make_optimizer
 
@@ -87,7 +86,10 @@ def training_step(config: Config, batch: int, engine: Engine) -> Callable[[], ob
     model = engine.place(decoder)
     optimizer = make_optimizer(decoder, Hyper())
     machine = engine.machine
-    loss = make_loss(machine.kernel, None, 1e-4, engine.device, compiled=machine.compile)
+    loss = make_loss(
+        machine.kernel, None, 1e-4, engine.device,
+        vocabulary=config.vocabulary, compiled=machine.compile,
+    )  # fmt: skip
     tokens = random_tokens(config, batch, engine)
     labels = tokens.flatten()
     parts = torch.split(tokens, memory.microbatch(config, batch, engine))
@@ -111,7 +113,7 @@ def inference_step(config: Config, batch: int, engine: Engine) -> Callable[[], o
     """A teacher's forward pass with its head, chunk by chunk as in distillation."""
     model = engine.place(build(config, 0, engine.dtype).requires_grad_(False).to(engine.dtype))
     tokens = random_tokens(config, batch, engine)
-    loss = LinearLoss(None, compiled=engine.machine.compile)
+    loss = LinearLoss(None, vocabulary=config.vocabulary, compiled=engine.machine.compile)
 
     @torch.no_grad()
     def step() -> object:

@@ -1,12 +1,17 @@
-"""Checkpoints: safetensors beside JSON, complete or absent, refused when damaged.
+"""Checkpoints: complete or absent, refused when damaged.
 
-A checkpoint holds the full parameters and Adam moments whatever the number of devices, so a run may
-be resumed on another number of them. `model/` of a finished run is what teachers are loaded from.
+A checkpoint holds parameters and Adam moments, so that a run may be resumed on another number of
+devices. One process (or the first of several that hold the same) writes safetensors beside JSON.
+Processes that share the parameters out (FSDP) each write their own part by PyTorch's distributed
+checkpoints, and none gathers the whole. `model/` of a finished run is what teachers are loaded
+from, always as safetensors.
 """
 
 from __future__ import annotations
 
 import shutil
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from planner.trainer.engine import Engine
 from planner.trainer.files import (
     StorageError,
     checksum,
@@ -31,29 +37,42 @@ from planner.trainer.model import Config, Decoder
 
 KEEP = 2  # checkpoints of a run that stay on disk
 TENSORS, STATE = "tensors.safetensors", "state.json"
+SHARED = ".metadata"  # what a distributed checkpoint has
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 ABOUT = {"config": dict, "tokenizer": str, "spec": dict, "checksum": str}
 
 
-def gather(model: Decoder, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Full parameters and moments on the CPU. Every process of a run must call this together."""
+def gather(
+    model: Decoder, optimizer: torch.optim.Optimizer | None = None, *, keep: bool = True
+) -> dict[str, Tensor]:
+    """Full parameters, and moments with an optimiser, on the CPU of the processes that `keep` them.
+
+    Every process of a run must call this together; one tensor at a time is gathered.
+    """
     tensors: dict[str, Tensor] = {}
+
+    def add(name: str, tensor: Tensor) -> None:
+        full = whole(tensor)
+        if keep:
+            tensors[name] = full
+
     for name, parameter in model.named_parameters():
-        tensors[f"model.{name}"] = whole(parameter)
-        state = optimizer.state.get(parameter, {})
-        tensors |= {f"{moment}.{name}": whole(state[moment]) for moment in MOMENTS if state}
+        add(f"model.{name}", parameter)
+        state = optimizer.state.get(parameter, {}) if optimizer is not None else {}
+        for moment in MOMENTS if state else ():
+            add(f"{moment}.{name}", state[moment])
     return tensors
 
 
 def scatter(
-    tensors: dict[str, Tensor], model: Decoder, optimizer: torch.optim.Optimizer | None = None
+    tensors: Mapping[str, Tensor], model: Decoder, optimizer: torch.optim.Optimizer | None = None
 ) -> None:
     """Put what `gather` collected back in place, sharded as the model is."""
     for name, parameter in model.named_parameters():
         with torch.no_grad():
-            parameter.copy_(_like(tensors[f"model.{name}"], parameter))
+            parameter.copy_(placed(tensors[f"model.{name}"], parameter))
         if optimizer is not None and f"step.{name}" in tensors:
-            state = {key: _like(tensors[f"{key}.{name}"], parameter) for key in MOMENTS[:2]}
+            state = {key: placed(tensors[f"{key}.{name}"], parameter) for key in MOMENTS[:2]}
             count = tensors[f"step.{name}"].clone().to(parameter.device)
             optimizer.state[parameter] = {"step": count, **state}
 
@@ -65,11 +84,87 @@ def whole(tensor: Tensor) -> Tensor:
     return full.cpu().contiguous()
 
 
-def _like(full: Tensor, parameter: Tensor) -> Tensor:
+def placed(full: Tensor, parameter: Tensor) -> Tensor:
+    """What this device holds of a tensor, as it holds a parameter of that shape."""
     if isinstance(parameter, DTensor):
-        local = full.to(parameter.device)
-        return distribute_tensor(local, parameter.device_mesh, parameter.placements)
+        return distribute_tensor(
+            full.to(parameter.device),
+            parameter.device_mesh,
+            parameter.placements,
+            src_data_rank=None,  # every process has the whole: nothing need be sent
+        )
     return full.clone().to(parameter.device)
+
+
+def _parts(model: Decoder, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """What this process holds, by the names of `gather`; moments are made where there are none."""
+    tensors: dict[str, Tensor] = {}
+    for name, parameter in model.named_parameters():
+        state = optimizer.state[parameter]
+        if not state:
+            state["step"] = torch.zeros((), dtype=torch.float32, device=parameter.device)
+            state["exp_avg"] = torch.zeros_like(parameter)
+            state["exp_avg_sq"] = torch.zeros_like(parameter)
+        tensors[f"model.{name}"] = parameter.detach()
+        tensors |= {f"{moment}.{name}": state[moment] for moment in MOMENTS}
+    return tensors
+
+
+def save_shared(
+    directory: Path,
+    step: int,
+    model: Decoder,
+    optimizer: torch.optim.Optimizer,
+    state: dict[str, Any],
+    engine: Engine,
+) -> None:
+    """`save` of what is shared out between processes, which call it together."""
+    from torch.distributed.checkpoint.state_dict_saver import save as save_parts
+
+    target = directory / f"step-{step:09d}"
+    temporary = directory / f".step-{step:09d}.writing"
+    if engine.main:
+        shutil.rmtree(temporary, ignore_errors=True)
+        with storage("a checkpoint", target):
+            temporary.mkdir(parents=True)
+    engine.wait()
+    with storage("a checkpoint", target):
+        save_parts(_parts(model, optimizer), checkpoint_id=temporary)
+        if engine.main:
+            write_json(temporary / STATE, {"step": step, **state})
+            shutil.rmtree(target, ignore_errors=True)
+            temporary.rename(target)
+            for old in _all(directory)[:-KEEP]:
+                shutil.rmtree(old)
+    engine.wait()
+
+
+def restore(
+    directory: Path, model: Decoder, optimizer: torch.optim.Optimizer
+) -> dict[str, Any] | None:
+    """Put the newest checkpoint, of either kind, in place; its state, or None where there is none.
+
+    Each process reads what it holds.
+    """
+    found = _all(directory)
+    if not found or not (found[-1] / SHARED).exists():
+        loaded = load(directory)
+        if loaded is None:
+            return None
+        scatter(loaded[0], model, optimizer)
+        return loaded[1]
+    from torch.distributed.checkpoint.api import CheckpointException
+    from torch.distributed.checkpoint.state_dict_loader import load as load_parts
+
+    remedy = f"delete {found[-1]} to go on from what is left by the same command"
+    state = read_object(found[-1] / STATE, "checkpoint", remedy, step=int, seconds=float)
+    try:
+        with warnings.catch_warnings():  # one process reading what several wrote is meant
+            warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+            load_parts(_parts(model, optimizer), checkpoint_id=found[-1])
+    except (OSError, ValueError, RuntimeError, CheckpointException) as error:
+        raise StorageError(f"checkpoint {found[-1]} cannot be read: {error}; {remedy}") from error
+    return state
 
 
 def save(directory: Path, step: int, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
@@ -107,7 +202,11 @@ def save_model(
     if directory.exists():
         _read(directory, "model", again(directory), **ABOUT)
         return
-    weights = {name: value for name, value in tensors.items() if name.startswith("model.")}
+    weights = {
+        name: value
+        for name, value in tensors.items()
+        if name.startswith("model.") and not name.startswith("model.projector.")
+    }
     state = {"config": asdict(model.config), **about}
 
     def fill(path: Path) -> None:
@@ -119,13 +218,20 @@ def save_model(
         write_directory(directory, fill)
 
 
-def load_model(directory: Path, compute: torch.dtype) -> tuple[Decoder, dict[str, Any]]:
-    """A finished model and what its run wrote about it."""
+def load_model(
+    directory: Path,
+    compute: torch.dtype,
+    place: Callable[[Decoder], object] = lambda model: model.to_empty(device="cpu"),
+) -> tuple[Decoder, dict[str, Any]]:
+    """A finished model and what its run wrote about it.
+
+    `place` gives the model, which has no memory yet, its device or its part of one.
+    """
     tensors, state = _read(directory, "model", again(directory), **ABOUT)
     try:
         with torch.device("meta"):
             model = Decoder(Config(**state["config"]), compute)
-        model = model.to_empty(device="cpu")
+        place(model)
         model.reset_tables()
         scatter(tensors, model)
     except (TypeError, KeyError, RuntimeError) as error:

@@ -8,8 +8,13 @@ from typing import Any
 from planner.errors import PlannerError
 from planner.trainer.data import Dataset, require_windows
 from planner.trainer.engine import Engine
-from planner.trainer.files import StorageError, read_object
-from planner.trainer.spec import RunSpec
+from planner.trainer.files import StorageError, read_object, undamaged
+from planner.trainer.spec import RunSpec, check_stored
+from planner.trainer.teachers import ServerHead, Teacher
+
+REMEDY = (
+    "delete the file if the run is the one you ask for, or choose another directory with --output"
+)
 
 
 def claim(spec: RunSpec, out_dir: Path) -> None:
@@ -17,9 +22,9 @@ def claim(spec: RunSpec, out_dir: Path) -> None:
     path = out_dir / "spec.json"
     if path.exists():
         held = held_by(path)["spec"]
-        differing = sorted(
-            name for name, value in spec.to_dict().items() if held.get(name) != value
-        )
+        with undamaged("run specification", path, REMEDY):  # of an earlier version perhaps
+            held = RunSpec.from_dict(held).to_dict()
+        differing = sorted(name for name, value in spec.to_dict().items() if held[name] != value)
         if differing:
             raise StorageError(
                 f"{out_dir} holds another run (its {', '.join(differing)} differ); choose another "
@@ -29,11 +34,7 @@ def claim(spec: RunSpec, out_dir: Path) -> None:
 
 def held_by(path: Path) -> dict[str, Any]:
     """The identity of the run that a directory holds."""
-    remedy = (
-        "delete the file if the run is the one you ask for, or choose another directory with "
-        "--output"
-    )
-    return read_object(path, "run specification", remedy, spec=dict, dataset=str)
+    return read_object(path, "run specification", REMEDY, spec=dict, dataset=str)
 
 
 def check_batch(spec: RunSpec, engine: Engine) -> None:
@@ -69,3 +70,19 @@ def check_data(spec: RunSpec, dataset: Dataset) -> int:
             "tokens, or raise --max-epochs knowingly"
         )
     return windows
+
+
+def check_teacher(spec: RunSpec, teacher: Teacher) -> None:
+    """Refuse an objective that a teacher cannot teach; a server is told how much to send."""
+    assert spec.objective is not None
+    if not isinstance(teacher.model, ServerHead):
+        if spec.objective.hidden and getattr(teacher.model, "plain", True) is not True:
+            raise PlannerError(
+                f"the hidden states of {teacher.name} do not give its logits by one matrix; leave "
+                "--hidden out"
+            )
+        return
+    if spec.logits is None and spec.objective.top_k is None:
+        raise PlannerError("a teacher behind a server gives its likeliest tokens: --top-k 20")
+    check_stored(spec.objective)
+    teacher.model.entries = spec.objective.top_k or teacher.model.entries

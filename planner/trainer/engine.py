@@ -1,10 +1,15 @@
-"""Devices: one CPU, one GPU, or many processes under `torchrun`, by PyTorch's own DDP and FSDP2."""
+"""Devices: one CPU, one GPU, or many processes under `torchrun`, by PyTorch's own DDP and FSDP2.
+
+`Clock` times what an engine does.
+"""
 
 from __future__ import annotations
 
 import atexit
+import inspect
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -31,7 +36,9 @@ class Machine:
     `memory.microbatch`, and on a CPU all of its share at once);
     `kernel` is how head and loss are computed: our chunks, or Liger-Kernel's fused kernel;
     `recompute` trades a second forward pass for activation memory; `peak` is the FLOP/s that MFU is
-    measured against instead of the catalogue's.
+    measured against instead of the catalogue's. A checkpoint is written every `checkpoint_every`
+    updates or every `checkpoint_minutes` (None: a tenth of the run, at most 1,000 updates), and
+    held-out text is measured every `evaluate_every` updates (None: at the end alone).
     """
 
     device: str | None = None
@@ -42,14 +49,20 @@ class Machine:
     microbatch: int | None = None
     recompute: bool = False
     checkpoint_every: int | None = None
+    checkpoint_minutes: float | None = None
+    evaluate_every: int | None = None
     deterministic: bool = False
     peak: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("microbatch", "checkpoint_every"):
+        for name in ("microbatch", "checkpoint_every", "evaluate_every"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise PlannerError(f"{name} must be at least 1, not {value}")
+        if self.checkpoint_minutes is not None and not self.checkpoint_minutes > 0:
+            raise PlannerError(
+                f"checkpoint_minutes must be positive, not {self.checkpoint_minutes}"
+            )
 
 
 class Engine:
@@ -83,8 +96,18 @@ class Engine:
         return self.rank == 0
 
     def place(self, model: Decoder) -> nn.Module:
-        """The model on this device, compiled, recomputing and wrapped as the machine asks."""
-        model = model.to(self.device)
+        """The model on this device, compiled, recomputing and wrapped as the machine asks.
+
+        A model on the `meta` device is cut up for FSDP before it takes memory, so that no process
+        ever holds all of it; its weights are then for `Decoder.initialise` or a checkpoint to fill.
+        """
+        empty = next(model.parameters()).is_meta and self.device.type != "meta"
+        sharded = self.world > 1 and self.machine.parallel == "fsdp"
+        if empty and not sharded:
+            model = model.to_empty(device=self.device)
+            model.reset_tables()
+        elif not empty:
+            model = model.to(self.device)
         model.compute = self.dtype
         model.recompute = self.machine.recompute
         if self.machine.compile:
@@ -92,20 +115,27 @@ class Engine:
                 block.compile(dynamic=False)
         if self.world == 1:
             return model
-        if self.machine.parallel == "fsdp":
-            mesh = init_device_mesh(self.device.type, (self.world,))
-            policy = MixedPrecisionPolicy(param_dtype=self.dtype, reduce_dtype=torch.float32)
-            for block in model.blocks:
-                fully_shard(block, mesh=mesh, mp_policy=policy)
-            fully_shard(model, mesh=mesh, mp_policy=policy)
+        if sharded:
+            self.shard([*model.blocks, model])
+            if empty:
+                model.to_empty(device=self.device)
+                model.reset_tables()
             return model
         if not any(parameter.requires_grad for parameter in model.parameters()):
             return model  # a teacher: nothing to reduce
         ids = [self.device.index] if self.device.type == "cuda" else None
         # the only buffers are rotary tables, the same everywhere
-        return DistributedDataParallel(
-            model, device_ids=ids, gradient_as_bucket_view=True, broadcast_buffers=False
-        )
+        known = inspect.signature(DistributedDataParallel.__init__).parameters
+        name = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+        options: dict[str, Any] = {"gradient_as_bucket_view": True, name: False}
+        return DistributedDataParallel(model, device_ids=ids, **options)
+
+    def shard(self, modules: Iterable[nn.Module]) -> None:
+        """Cut the parameters of modules, inner ones first, between all processes (FSDP2)."""
+        mesh = init_device_mesh(self.device.type, (self.world,))
+        policy = MixedPrecisionPolicy(param_dtype=self.dtype, reduce_dtype=torch.float32)
+        for module in modules:
+            fully_shard(module, mesh=mesh, mp_policy=policy)
 
     def accumulating(self, model: nn.Module, last: bool) -> AbstractContextManager[Any]:
         """Hold gradients back from the other devices until the last backward pass of a step."""
@@ -120,6 +150,10 @@ class Engine:
         if self.world > 1:
             dist.all_reduce(values)
         return values
+
+    def any(self, value: bool) -> bool:
+        """Whether it is true in any process."""
+        return not self.least(int(not value))
 
     def least(self, value: int) -> int:
         """The least of a number over all processes."""
@@ -179,6 +213,50 @@ def open_engine(machine: Machine) -> Iterator[Engine]:
         if not _out_of_memory(error):
             raise
         raise PlannerError(_less_memory(engine)) from error
+
+
+LOG_SECONDS = 2.0  # between flushes of the log, each of which waits for the device
+
+
+class Clock:
+    """Training time, without the first steps and without what is not training."""
+
+    def __init__(self, engine: Engine, settle: int) -> None:
+        self.engine, self.settle = engine, settle
+        self.ticks = self.timed_steps = 0
+        self.timed_seconds = self.lost = self.settled = 0.0
+        self.begun = self.reported = time.perf_counter()
+
+    @property
+    def total(self) -> float:
+        return time.perf_counter() - self.begun - self.lost
+
+    @property
+    def steps_per_second(self) -> float:
+        return self.timed_steps / self.timed_seconds if self.timed_steps else 0.0
+
+    def tick(self) -> None:
+        """After every step."""
+        self.ticks += 1
+        if self.ticks == self.settle:
+            self.engine.synchronise()
+            self.settled = self.total
+
+    def due(self) -> bool:
+        return time.perf_counter() - self.reported > LOG_SECONDS
+
+    def report(self) -> None:
+        """After the device was waited for."""
+        self.reported = time.perf_counter()
+        if self.ticks > self.settle:
+            self.timed_steps = self.ticks - self.settle
+            self.timed_seconds = self.total - self.settled
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.lost += time.perf_counter() - start
 
 
 MEMORY_SIGNS = (

@@ -102,14 +102,35 @@ def write_directory(path: Path, fill: Callable[[Path], None]) -> None:
 
 
 @contextmanager
-def exclusive(lock: Path) -> Iterator[None]:
-    """Only one process at a time holds `lock`; the system lets go of it when a process dies."""
+def undamaged(what: str, path: Path, remedy: str) -> Iterator[None]:
+    """Turn what goes wrong in using well-formed JSON of another shape into a sentence."""
+    try:
+        yield
+    except PlannerError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        reason = f"lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise StorageError(f"the {what} at {path} is damaged ({reason}); {remedy}") from error
+
+
+@contextmanager
+def exclusive(lock: Path, *, wait: bool = True) -> Iterator[None]:
+    """Only one process at a time holds `lock`; the system lets go of it when a process dies.
+
+    Without `wait` a lock that another process holds raises `StorageError`.
+    """
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("a") as file:
         if sys.platform != "win32":
             import fcntl
 
-            fcntl.flock(file, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError as error:
+                raise StorageError(
+                    f"another process is writing in {lock.parent}; wait until it has finished, or "
+                    "choose another directory"
+                ) from error
         yield
 
 

@@ -6,9 +6,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from planner.accelerators import ACCELERATORS as ACCELERATORS
+from planner.accelerators import accelerators as accelerators
 from planner.accelerators import lookup as lookup
-from planner.errors import PlannerError
 
 if TYPE_CHECKING:
     import torch
@@ -38,16 +37,19 @@ def peak_of(device: torch.device, given: float | None = None) -> Peak:
 
 
 def utilisation(flops_per_second: float, peak: Peak) -> float | None:
-    """Share of the peak, None where the peak is unknown. More than all of it is a wrong peak."""
-    if peak.flops is None:
+    """Share of the peak; None where the peak is unknown, or wrong because more was measured."""
+    if peak.flops is None or flops_per_second > peak.flops:
         return None
-    share = flops_per_second / peak.flops
-    if share > 1:
-        raise PlannerError(
-            f"{flops_per_second:.3g} FLOP/s is more than the peak of {peak.flops:.3g} "
-            f"({peak.reference}): the peak is wrong for this device, give the right one with --peak"
-        )
-    return share
+    return flops_per_second / peak.flops
+
+
+def describe(share: float | None, peak: Peak) -> str:
+    """MFU in words, with the reason where there is none."""
+    if share is not None:
+        return f"MFU {share:.1%}"
+    if peak.flops is None:
+        return "MFU n/a (peak unknown: give it with --peak)"
+    return f"MFU n/a (faster than the peak {peak.reference}: that peak is wrong for this device)"
 
 
 def device_name(device: torch.device) -> str:

@@ -12,15 +12,17 @@ differs from it by the teacher's entropy, which has no gradient; both are report
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import log
 from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from planner.errors import PlannerError
+from planner.errors import PlannerError, require
 
 IGNORE = -100  # label of a position that does not count
 LEAST = -1e30  # stands for log 0 where it is multiplied by 0
@@ -34,14 +36,21 @@ class Objective:
 
     `top_k` and `top_p` truncate the teacher's distribution; `tail` says what becomes of the rest:
     "renormalise" spreads it over what was kept, "bucket" matches it as one further outcome.
+
+    `direction` "jsd" is the generalised Jensen-Shannon divergence (Agarwal et al. 2024, arXiv
+    2306.13649): ``beta KL(p || m) + (1 - beta) KL(q || m)`` with ``m = beta p + (1 - beta) q``.
+    `hidden` weighs one minus the cosine between the teacher's last hidden state and a learned
+    linear map of the student's, per token, beside all that.
     """
 
     mixing: float = 1.0
     temperature: float = 1.0
-    direction: Literal["forward", "reverse"] = "forward"
+    direction: Literal["forward", "reverse", "jsd"] = "forward"
     top_k: int | None = None
     top_p: float | None = None
     tail: Literal["renormalise", "bucket"] = "renormalise"
+    beta: float = 0.5
+    hidden: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.mixing <= 1:
@@ -52,6 +61,10 @@ class Objective:
             raise PlannerError(f"top-k must keep at least one token, not {self.top_k}")
         if self.top_p is not None and not 0 < self.top_p <= 1:
             raise PlannerError(f"top-p must be in (0, 1], not {self.top_p}")
+        if not 0 < self.beta < 1:
+            raise PlannerError(f"beta of the divergence must be in (0, 1), not {self.beta}")
+        if not 0 <= self.hidden < float("inf"):
+            raise PlannerError(f"the weight of hidden states cannot be {self.hidden}")
         truncated = self.top_k is not None or self.top_p is not None
         if self.direction == "reverse" and truncated and self.tail == "renormalise":
             raise PlannerError(
@@ -61,10 +74,14 @@ class Objective:
 
 
 class Dense(NamedTuple):
-    """A teacher as hidden states (M, D) and its head (V, D): its logits are made chunk by chunk."""
+    """A teacher as hidden states (M, D) and its head (V, D): its logits are made chunk by chunk.
+
+    `vocabulary` (None: V) is how many of the head's rows mean a token.
+    """
 
     hidden: Tensor
     head: Tensor
+    vocabulary: int | None = None
 
 
 class Full(NamedTuple):
@@ -87,7 +104,8 @@ TERMS = ("loss", "cross_entropy", "kl", "teacher_cross_entropy", "z", "kept_mass
 class LinearLoss:
     """`objective` over chunks of at most `elements` logits (None: `ELEMENTS`).
 
-    Call it with flat hidden states.
+    Call it with flat hidden states. Rows of the head beyond `vocabulary` (None: none) are padding:
+    they take part in the products, whose shapes the hardware likes better, and in nothing else.
     """
 
     def __init__(
@@ -96,9 +114,10 @@ class LinearLoss:
         z_loss: float = 0.0,
         *,
         elements: int | None = None,
+        vocabulary: int | None = None,
         compiled: bool = False,
     ) -> None:
-        self.objective, self.elements = objective, elements
+        self.objective, self.elements, self.vocabulary = objective, elements, vocabulary
         self.terms: Callable[..., tuple[Tensor, Tensor]] = make_terms(objective, z_loss)
         if compiled:
             self.terms = torch.compile(self.terms, dynamic=False)
@@ -134,11 +153,14 @@ class _Chunked(torch.autograd.Function):
         d_head = torch.zeros_like(head, dtype=torch.float32) if need_gradient else None
         elements = plan.elements or ELEMENTS["cuda" if hidden.is_cuda else "cpu"]
         for rows in chunks(len(hidden), max(1, elements // len(head))):
-            logits = (hidden[rows] @ weight.T).float()
+            logits = (hidden[rows] @ weight.T).float()[:, : plan.vocabulary]
             part, d_logits = plan.terms(logits, labels[rows], *signal_rows(signal, rows))
             sums += part
             if d_hidden is not None and d_head is not None:
                 d_logits = d_logits.to(hidden.dtype)
+                if logits.shape[1] != len(head):
+                    padding = (0, len(head) - logits.shape[1])
+                    d_logits = torch.nn.functional.pad(d_logits, padding)
                 d_hidden[rows] = d_logits @ weight
                 if hidden.dtype == torch.float32:
                     d_head.addmm_(d_logits.T, hidden[rows])
@@ -166,8 +188,9 @@ def signal_rows(signal: Signal | None, rows: slice) -> tuple[Tensor | None, ...]
     match signal:
         case None:
             return None, None, None
-        case Dense(hidden, head):
-            return (hidden[rows] @ head.to(hidden.dtype).T).float(), None, None
+        case Dense(hidden, head, vocabulary):
+            logits = (hidden[rows] @ head.to(hidden.dtype).T).float()
+            return logits[:, :vocabulary], None, None
         case Full(logits):
             return logits[rows].float(), None, None
         case Sparse(ids, logprobs):
@@ -242,6 +265,14 @@ def divergence(
     if objective.direction == "forward":
         gradient = q - p
         return tau**2 * forward, teacher_ce, gradient.mul_(tau) if tau != 1 else gradient
+    if objective.direction == "jsd":
+        beta = objective.beta
+        log_m = torch.logaddexp(log_p + log(beta), log_q + log(1 - beta))
+        p_part = (p * ((log_p.clamp(min=LEAST) if goal.cut else log_p) - log_m)).sum(-1)
+        ratio = log_q - log_m
+        q_part = (q * ratio).sum(-1)
+        value = beta * p_part + (1 - beta) * q_part
+        return tau**2 * value, teacher_ce, tau * (1 - beta) * q * (ratio - q_part[:, None])
     ratio = log_q - log_p
     reverse = (q * ratio).sum(-1)
     return tau**2 * reverse, teacher_ce, tau * q * (ratio - reverse[:, None])
@@ -300,3 +331,60 @@ def kept(log_p: Tensor, top_k: int | None, top_p: float | None) -> Tensor:
         probabilities = ranked.exp()
         keep &= probabilities.cumsum(-1) - probabilities < top_p
     return torch.zeros_like(keep).scatter(1, order, keep)
+
+
+def make_loss(
+    kernel: str,
+    objective: Objective | None,
+    z_loss: float,
+    device: torch.device,
+    *,
+    vocabulary: int | None = None,
+    compiled: bool,
+) -> LinearLoss | FusedLoss:
+    """The loss of a run by the kernel that was asked for, where that kernel can do it."""
+    if kernel == "chunked":
+        return LinearLoss(objective, z_loss, vocabulary=vocabulary, compiled=compiled)
+    if objective is not None:
+        raise PlannerError(
+            "the fused kernel covers supervised runs only; leave --kernel out for a student"
+        )
+    if device.type != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":
+        raise PlannerError(f"the fused kernel needs a GPU, not {device}; leave --kernel out")
+    return FusedLoss(z_loss, vocabulary)
+
+
+class FusedLoss:
+    """`LinearLoss` without a teacher by Liger-Kernel (extra `gpu`): the same call, the same sums.
+
+    For supervised runs alone, since its divergences take no z-loss, no truncation and no tail
+    bucket.
+    """
+
+    def __init__(self, z_loss: float, vocabulary: int | None = None) -> None:
+        self.vocabulary = vocabulary
+        module = require("liger_kernel.transformers.fused_linear_cross_entropy", extra="gpu")
+        self.z_loss = z_loss
+        self.fused = module.LigerFusedLinearCrossEntropyLoss(
+            ignore_index=IGNORE,
+            lse_square_scale=z_loss,
+            reduction="sum",
+            return_z_loss=True,
+            accum_dtype=torch.float32,
+        )
+
+    def __call__(
+        self, hidden: Tensor, head: Tensor, labels: Tensor, signal: Signal | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """As `LinearLoss.__call__`; the sum of log^2 Z is 0 where there is no z-loss."""
+        assert signal is None
+        found = self.fused(head[: self.vocabulary].to(hidden.dtype), hidden, labels)
+        loss, z_loss = found.loss.detach().float(), found.z_loss.detach().float()
+        none = torch.zeros_like(loss)
+        terms = {
+            "loss": loss,
+            "cross_entropy": loss - z_loss,
+            "z": z_loss / self.z_loss if self.z_loss else none,
+            "tokens": (labels != IGNORE).sum().float(),
+        }
+        return found.loss, torch.stack([terms.get(name, none) for name in TERMS])

@@ -14,18 +14,17 @@ from math import ceil, log
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from planner.trainer.data import Split, require_windows
+from planner.trainer.data import Split
 from planner.trainer.engine import Engine
 from planner.trainer.loss import IGNORE, Signal, chunks, signal_rows
 
 BINS = 21
 ROWS = 2_048  # tokens whose logits exist at once
 
-Source = Callable[[NDArray[np.int64], Tensor], Signal | None]
-"""From sequence numbers and their tokens (B, T) to what the teacher says about them."""
+Source = Callable[[Tensor, Tensor | None], Signal]
+"""From tokens (B, T) and the numbers of their documents, or None, to what a model says of them."""
 
 
 @dataclass(frozen=True)
@@ -40,21 +39,32 @@ class Measures:
     kl: float | None = None
     ece_teacher: float | None = None
     ece_distribution: float | None = None
+    documents: tuple[tuple[int, int, float], ...] = ()
+    """Of every document: its number in the split, tokens measured, mean cross-entropy."""
 
     def to_dict(self) -> dict[str, float | None]:
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != "documents"}
 
 
 class Tally:
     """Sums over tokens, in float64: per bin of confidence, and of CE and KL."""
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, documents: int = 0) -> None:
         # rows: tokens, student confidence, right on data, agrees with teacher, teacher confidence
         self.bins = torch.zeros(5, BINS, dtype=torch.float64, device=device)
         self.sums = torch.zeros(2, dtype=torch.float64, device=device)
+        # rows: tokens, cross-entropy
+        self.documents = torch.zeros(2, documents, dtype=torch.float64, device=device)
 
-    def add(self, logits: Tensor, labels: Tensor, teacher: Tensor | None) -> None:
-        """Count one chunk: logits (M, V), labels (M,), the teacher's logits (M, V) or none."""
+    def add(
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        teacher: Tensor | None,
+        documents: Tensor | None = None,
+    ) -> None:
+        """Count one chunk: logits (M, V), labels (M,), the teacher's logits (M, V) or none, and
+        the number of the document of each token (M,)."""
         counted = labels != IGNORE
         log_q = torch.log_softmax(logits, dim=-1)
         confidence, best = log_q.max(dim=-1)
@@ -71,6 +81,9 @@ class Tally:
         rows = torch.stack((ones, confidence, (best == labels).float(), agrees, sure))
         self.bins.index_add_(1, place, (rows * counted).double())
         self.sums += (torch.stack((cross_entropy, kl)) * counted).double().sum(1)
+        if documents is not None:
+            both = torch.stack((ones, cross_entropy)) * counted
+            self.documents.index_add_(1, documents, both.double())
 
     def measures(self, bytes_per_token: float, with_teacher: bool) -> Measures:
         """The means, once every chunk was counted."""
@@ -90,12 +103,17 @@ class Tally:
             kl=kl if with_teacher else None,
             ece_teacher=gap(3) if with_teacher else None,
             ece_distribution=gap(4) if with_teacher else None,
+            documents=tuple(
+                (number, int(count), float(total / count))
+                for number, (count, total) in enumerate(self.documents.cpu().numpy().T)
+                if count
+            ),
         )
 
 
 @torch.no_grad()
 def evaluate(
-    logits_of: Callable[[Tensor], Signal],
+    logits_of: Source,
     split: Split,
     context: int,
     engine: Engine,
@@ -103,28 +121,33 @@ def evaluate(
     batch: int = 8,
     max_tokens: int | None = None,
     source: Source | None = None,
+    masked: bool = False,
 ) -> Measures:
-    """Measure a model on the first `max_tokens` of a split (None: all of it).
+    """Measure a model on sequences of about `max_tokens` tokens of a split (None: all of it).
 
-    `logits_of` makes the model's distributions for tokens (B, T); `source` is its teacher. The
-    processes of one run share the sequences and all get the same result.
+    They are drawn from all of the split, the same for every model. `logits_of` makes the model's
+    distributions for tokens (B, T) and the numbers of their documents, which are None unless
+    `masked`; `source` is its teacher. The processes of one run share the sequences and all get the
+    same result.
     """
-    windows = require_windows(split, context)
-    if max_tokens is not None:
-        windows = max(1, min(windows, max_tokens // context))
-    tally = Tally(engine.device)
+    chosen = split.sample(context, max_tokens)
+    tally = Tally(engine.device, len(split.documents) - 1)
     stride = batch * engine.world
-    for group in range(ceil(windows / stride)):
+    for group in range(ceil(len(chosen) / stride)):
         wanted = group * stride + engine.rank * batch + np.arange(batch)
-        indices = np.minimum(wanted, windows - 1)  # every process makes the same number of calls
-        data = split.batch(indices, context)
-        labels = np.where((wanted < windows)[:, None], data[:, 1:], IGNORE).reshape(-1)
+        # every process makes the same number of calls
+        indices = chosen[np.minimum(wanted, len(chosen) - 1)]
+        data = split.batch(indices, context).astype(np.int64)
+        labels = np.where((wanted < len(chosen))[:, None], data[:, 1:], IGNORE).reshape(-1)
         tokens, label = engine.tensor(data[:, :-1].copy()), engine.tensor(labels)
-        model, teacher = logits_of(tokens), source(indices, tokens) if source else None
+        owners = engine.tensor(split.document_of(indices, context))
+        seen = owners if masked else None
+        model = logits_of(tokens, seen)
+        teacher = source(tokens, seen) if source else None
         for rows in chunks(len(label), ROWS):
             logits = signal_rows(model, rows)[0]
             assert logits is not None
-            tally.add(logits, label[rows], signal_rows(teacher, rows)[0])
-    engine.total(tally.bins)
-    engine.total(tally.sums)
+            tally.add(logits, label[rows], signal_rows(teacher, rows)[0], owners.flatten()[rows])
+    for sums in (tally.bins, tally.sums, tally.documents):
+        engine.total(sums)
     return tally.measures(split.bytes / split.tokens, source is not None)

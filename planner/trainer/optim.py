@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import cos, isfinite, pi
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -41,6 +41,8 @@ class Hyper:
     clip: float = 1.0
     z_loss: float = 1e-4
     max_epochs: float = 4.0
+    schedule_form: Literal["cosine", "wsd"] = "cosine"
+    decay_share: float = 0.2
 
     def __post_init__(self) -> None:
         if self.batch < 1:
@@ -51,16 +53,31 @@ class Hyper:
                 raise PlannerError(f"{name} must be a positive, finite number, not {value}")
         if self.warmup_steps is not None and self.warmup_steps < 0:
             raise PlannerError(f"warm-up steps cannot be negative ({self.warmup_steps})")
+        for name in ("weight_decay", "z_loss", "final_fraction", "beta1", "beta2", "epsilon"):
+            value = getattr(self, name)
+            most = 1.0 if name in ("final_fraction", "beta1", "beta2") else float("inf")
+            if not (isfinite(value) and 0 <= value <= most):
+                raise PlannerError(f"{name} cannot be {value}")
+        if not 0 < self.decay_share <= 1:
+            raise PlannerError(f"the share of the decay must be in (0, 1], not {self.decay_share}")
 
     def warmup(self, steps: int) -> int:
         """Warm-up steps of a run of this length."""
         return min(2_000, max(1, steps // 20)) if self.warmup_steps is None else self.warmup_steps
 
     def schedule(self, step: int, steps: int) -> float:
-        """s(t) of update `step` (from 0): linear warm-up, then a cosine to `final_fraction`."""
+        """s(t) of update `step` (from 0): linear warm-up, then down to `final_fraction`.
+
+        By a cosine, or ("wsd": warm-up, stable, decay; Hu et al. 2024, arXiv 2404.06395) at the
+        peak until the last `decay_share` of the updates, and linearly then.
+        """
         warmup = self.warmup(steps)
         if step < warmup:
             return (step + 1) / warmup
+        if self.schedule_form == "wsd":
+            decay = max(1, round(self.decay_share * steps))
+            left = min(1.0, (steps - 1 - step) / decay)
+            return self.final_fraction + (1 - self.final_fraction) * left
         progress = (step - warmup) / max(1, steps - 1 - warmup)
         return self.final_fraction + (1 - self.final_fraction) * (1 + cos(pi * progress)) / 2
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import platform
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib import metadata
+from math import log
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -71,7 +73,7 @@ class Log:
         kept = [
             line
             for line in _lines(self.path)
-            if line["event"] != "end" and (line["event"] != "step" or line["step"] < step)
+            if line["event"] != "end" and ("step" not in line or line["step"] < step)
         ]
         text = "".join(json.dumps(line) + "\n" for line in kept)
         with storage("the run's log", self.path):
@@ -109,6 +111,36 @@ def _line(path: Path, number: int, line: bytes) -> dict[str, Any]:
     if found["event"] == "step" and not isinstance(found.get("step"), int):
         raise damaged
     return found
+
+
+class Watch:
+    """Notices a run that diverges, from its cross-entropies (nats per token).
+
+    It does when the mean of ten steps lies a nat above what guessing costs, or above the lowest
+    such mean of the run.
+    """
+
+    STEPS, MARGIN = 10, 1.0
+
+    def __init__(self, vocabulary: int) -> None:
+        self.guess, self.lowest = log(vocabulary), float("inf")
+        self.last: deque[float] = deque(maxlen=self.STEPS)
+        self.found: str | None = None
+
+    def see(self, step: int, cross_entropy: float) -> str | None:
+        """A sentence at the first step at which the run diverges, else None."""
+        self.last.append(cross_entropy)
+        if len(self.last) < self.STEPS or self.found is not None:
+            return None
+        mean = sum(self.last) / self.STEPS
+        self.lowest = min(self.lowest, mean)
+        if mean < min(self.guess, self.lowest) + self.MARGIN:
+            return None
+        self.found = (
+            f"the run diverges: at step {step} the cross-entropy is {mean:.4g} nats, after "
+            f"{self.lowest:.4g} at best (guessing costs {self.guess:.4g}); lower --learning-rate"
+        )
+        return self.found
 
 
 def environment(engine: Engine) -> dict[str, Any]:

@@ -22,8 +22,8 @@ class RunSpec:
     Without an `objective` the run is supervised; with one it distils from `teacher` (a directory of
     ours or a model for `transformers`), or from the `logits` stored in a directory. `tokens` is
     rounded up to whole steps. `split` is the half of the corpus that is trained on: a teacher and
-    its student never share one. `evaluation_tokens` bounds the final measurement (None: all
-    held-out text).
+    its student never share one. `evaluation_tokens` bounds each measurement (None: all held-out
+    text). With `mask_documents` no token reads another document of its sequence.
     """
 
     model: Config
@@ -36,6 +36,7 @@ class RunSpec:
     data: DataSpec = field(default_factory=DataSpec)
     hyper: Hyper = field(default_factory=Hyper)
     evaluation_tokens: int | None = None
+    mask_documents: bool = False
 
     def __post_init__(self) -> None:
         if self.tokens < 1:
@@ -49,7 +50,7 @@ class RunSpec:
         if (self.objective is None) != (self.teacher is None):
             raise PlannerError("a distillation needs a teacher, and a supervised run takes none")
         if self.logits is not None:
-            _check_stored(self.objective)
+            check_stored(self.objective)
 
     @property
     def tokens_per_step(self) -> int:
@@ -67,6 +68,7 @@ class RunSpec:
     def from_dict(cls, value: dict[str, Any]) -> RunSpec:
         """The inverse of `to_dict`."""
         objective = value["objective"]
+        # fields that a run of an earlier version lacks have their defaults
         return cls(
             **{
                 **value,
@@ -78,18 +80,25 @@ class RunSpec:
         )
 
 
-def _check_stored(objective: Objective | None) -> None:
-    """Refuse what the top k at temperature 1 cannot teach."""
+def check_stored(objective: Objective | None, scheme: str = "top-k") -> None:
+    """Refuse an objective that logits stored by a scheme cannot teach."""
     if objective is None:
         raise PlannerError("stored logits are for distillation: name their teacher as well")
     if objective.top_p is not None:
-        raise PlannerError("stored logits hold the top k; top-p needs the teacher online")
+        raise PlannerError("stored logits hold k tokens; top-p needs the teacher online")
     if objective.direction == "reverse" and objective.tail == "renormalise":
         raise PlannerError("reverse KL against stored logits needs the tail bucket")
     if objective.tail == "bucket" and objective.temperature != 1:
         raise PlannerError(
             "the tail of stored logits is known at temperature 1 only; renormalise, or use the "
             "teacher online"
+        )
+    if objective.hidden:
+        raise PlannerError("stored logits hold no hidden states; use the teacher online")
+    if scheme == "sampled" and objective != Objective(mixing=objective.mixing):
+        raise PlannerError(
+            "sampled logits are unbiased for forward KL of all of them at temperature 1 only; "
+            "store the top k for another objective"
         )
 
 
@@ -116,6 +125,8 @@ class RunRecord:
 
     `mfu` counts causal attention and the teacher's forward pass, `mfu_dense` full attention (the
     usual convention of published figures); both are None where the peak of the device is unknown.
+    `documents` has of every held-out document that was measured its number, how many of its tokens,
+    and their mean cross-entropy: what a bootstrap over documents draws from.
     """
 
     spec: RunSpec
@@ -135,6 +146,9 @@ class RunRecord:
     environment: dict[str, Any]
     dataset: str
     teacher: dict[str, Any] | None = None
+    mfu_text: str = "MFU n/a"
+    warnings: list[str] = field(default_factory=list)
+    documents: list[list[float]] = field(default_factory=list)
 
     @property
     def cross_entropy(self) -> float:

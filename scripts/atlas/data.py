@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coefficients import CoefficientSet
+from planner.optima import Many, solve_many
 from planner.optimise.supervised import supervised_optima
-from planner.optimum import Many, solve_many
 from planner.problem import BOUNDS, Problem
 from planner.rows import to_batches
 from planner.scenarios import SCENARIOS

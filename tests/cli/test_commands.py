@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import click
@@ -13,7 +15,8 @@ from click.testing import CliRunner
 
 from coefficients import available
 from planner.cli import COMMANDS, plan, planner
-from planner.reports.schema import schema_text
+from planner.documents import schema
+from planner.questions import QUESTIONS
 
 DOCS = Path(__file__).parents[2] / "docs" / "cli.md"
 
@@ -91,9 +94,25 @@ def test_unknown_coefficients_are_suggested() -> None:
     assert "Did you mean besiroglu2024" in result.stderr
 
 
-def test_schema_prints_the_shipped_file() -> None:
-    """The schema can be had without knowing where it is installed."""
-    assert CliRunner().invoke(planner, ["schema"]).stdout == schema_text()
+@pytest.mark.parametrize("kind", QUESTIONS)
+def test_schema_prints_what_describes_the_answers(kind: str) -> None:
+    """One schema for each question; that of plans unless another is named."""
+    printed = CliRunner().invoke(planner, ["schema", kind], catch_exceptions=False).stdout
+
+    assert json.loads(printed) == schema(QUESTIONS[kind].answer)
+    if kind == "plan":
+        assert CliRunner().invoke(planner, ["schema"]).stdout == printed
+
+
+@pytest.mark.parametrize("name", [name for name, entry in QUESTIONS.items() if entry.command])
+def test_every_field_of_a_question_is_an_option_with_help(name: str) -> None:
+    """Commands derive from the fields; nothing is left without a description."""
+    options = {each.name: each for each in command(name).params}
+    shown = [each for each in fields(QUESTIONS[name].question) if "description" in each.metadata]
+
+    assert {each.name for each in shown} <= options.keys()
+    for each in options.values():
+        assert isinstance(each, click.Argument) or getattr(each, "help", None), each.name
 
 
 @pytest.mark.parametrize(

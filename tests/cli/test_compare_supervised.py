@@ -12,7 +12,8 @@ from click.testing import CliRunner, Result
 
 from planner.cli import plan
 
-RANGE = ["compare-supervised", "--student", "1B", "--budget", "1e20:1e23"]
+PUBLISHED = ["--coefficients", "busbridge2025"]
+RANGE = ["compare-supervised", "--student", "1B", "--budget", "1e20:1e23", *PUBLISHED]
 
 
 def run(*arguments: str) -> Result:
@@ -25,16 +26,16 @@ def test_a_range_gives_verdict_crossovers_and_a_picture_of_text() -> None:
     result = run(*RANGE)
 
     assert result.exit_code == 0
-    assert "wins below 2.21e22 (best-case)" in result.stdout
-    assert "never wins (teacher-pretraining, full)" in " ".join(
-        result.stdout.replace("│", "").split()
-    )
+    said = " ".join(result.stdout.replace("│", "").split())
+    assert "wins below 2.21e22, partly by extrapolation (best-case)" in said
+    assert "wins below 3.04e21, by extrapolation (teacher-inference)" in said
+    assert "never wins, partly by extrapolation (teacher-pretraining, full)" in said
     assert "█" in result.stdout and "Crossovers" in result.stdout
 
 
 def test_one_budget_gives_a_table_of_ratios() -> None:
     """Compute and data that supervised training needs for the same loss."""
-    result = run("compare-supervised", "--student", "1B", "--budget", "1e21")
+    result = run("compare-supervised", "--student", "1B", "--budget", "1e21", *PUBLISHED)
 
     assert "1.77×" in result.stdout
     assert "Crossovers" not in result.stdout
@@ -44,10 +45,10 @@ def test_json_holds_curves_and_brackets() -> None:
     """Every scenario with its arrays; crossovers with both proven ends."""
     document = json.loads(run(*RANGE, "--format", "json").stdout)
     [comparison] = document["comparisons"]
-    best = comparison["scenarios"][0]
+    best = comparison["curves"][0]
     [crossing] = best["crossovers"]
 
-    assert document["kind"] == "comparison"
+    assert document["kind"] == "compare-supervised"
     assert len(best["difference"]) == len(comparison["budgets"]) == 25
     assert crossing["low"] < crossing["budget"] < crossing["high"]
 

@@ -24,18 +24,18 @@ def run(*arguments: str) -> Result:
 
 def test_options_give_verdict_changes_and_rules() -> None:
     """What to change first stands in the verdict, rules of thumb below."""
-    result = run(*RECIPE)
+    result = run(*RECIPE, "--details")
     words = " ".join(result.stdout.replace("│", "").split())
 
     assert result.exit_code == 0
     assert "Change first: teacher size and tokens" in words
-    assert "37.4% less compute" in words
+    assert "38.3% less compute" in words
     assert "capacity-gap" in words and "chinchilla-teacher" in words
 
 
 def test_markdown_and_csv_hold_the_same_alternatives() -> None:
     """Every move and every affordable rule is a row."""
-    markdown = run(*RECIPE, "--format", "markdown").stdout
+    markdown = run(*RECIPE, "--format", "markdown", "--details").stdout
     rows = list(csv.DictReader(io.StringIO(run(*RECIPE, "--format", "csv").stdout)))
     names = [row["name"] for row in rows]
 
@@ -59,11 +59,22 @@ def test_a_recipe_file_is_judged(tmp_path: Path, suffix: str) -> None:
 
 def test_an_existing_teacher_is_known_by_its_loss() -> None:
     """It is kept, and its training is not charged."""
-    result = run("--student", "1B", "--student-tokens", "40B", "--teacher", "size=7B,loss=2.05")
+    result = run("--student", "1B", "--student-tokens", "40B", "--teacher", "size=7B,loss=2.05",
+                 "--details")  # fmt: skip
 
     assert result.exit_code == 0
     assert "kept as it is" in result.stdout
     assert "Rules of thumb" not in result.stdout
+
+
+def test_a_recipe_that_was_not_measured_says_so_first() -> None:
+    """Whatever the law makes of it."""
+    lines = run(
+        "--student", "3B", "--student-tokens", "5B", "--teacher", "size=84B,tokens=20T"
+    ).stdout.splitlines()
+
+    assert "Not measured here" in lines[1]
+    assert any(line.startswith(" ! Your recipe outside the measured range") for line in lines)
 
 
 def test_the_picture_is_written(tmp_path: Path) -> None:

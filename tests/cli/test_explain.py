@@ -24,11 +24,11 @@ def run(*arguments: str) -> Result:
 
 def test_the_verdict_says_what_limits_the_student() -> None:
     """And where its teacher stands in the capacity gap."""
-    result = run(*QUESTION)
+    result = run(*QUESTION, "--details")
     words = " ".join(result.stdout.replace("│", "").split())
 
     assert result.exit_code == 0
-    assert "what limits it most is its teacher" in words
+    assert "what limits it most is its size" in words
     assert "10% more" in words and "irreducible" in words
 
 
@@ -37,9 +37,10 @@ def test_json_and_csv_hold_the_curves() -> None:
     document = json.loads(run(*QUESTION, "--format", "json").stdout)
     rows = list(csv.DictReader(io.StringIO(run(*QUESTION, "--format", "csv").stdout)))
 
-    assert set(document["curves"]) == {row["curve"] for row in rows}
-    assert len(document["curves"]) == 3
-    assert document["limited_by"] == "best teacher"
+    assert len({row["curve"] for row in rows}) == 3
+    for name in ("gap", "along_teacher", "along_share"):
+        assert len(document[name]["x"]) == len(document[name]["inside"]) > 50
+    assert document["limit"]["what"] == "student size"
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import stat
@@ -18,14 +17,13 @@ from click.testing import CliRunner, Result
 from planner import solve
 from planner.cli import COMMANDS, plan
 from planner.cli import planner as planner_group
-from planner.plan import Plan
 from planner.problem import Problem
+from planner.questions.plan import answer as solver
+from planner.questions.plan.answer import Plan
 from planner.reports import FORMATS
-from planner.reports.read import read_recipe
 from tests.plans import PLANS
 
 Golden = Callable[[str, str], None]
-SOLVER = importlib.import_module("planner.solve")  # the module: planner.solve is the function
 QUESTION = ["--budget", "1e21", "--student", "1B"]
 
 
@@ -43,11 +41,11 @@ def answer(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[Problem]]:
     def use(name: str) -> list[Problem]:
         asked: list[Problem] = []
 
-        def solve(problem: Problem, **options: object) -> Plan:
+        def solve(problem: Problem, *others: object, **options: object) -> Plan:
             asked.append(problem)
             return PLANS[name]()
 
-        monkeypatch.setattr(SOLVER, "solve", solve)
+        monkeypatch.setattr(solver, "solve", solve)
         return asked
 
     return use
@@ -55,14 +53,19 @@ def answer(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[Problem]]:
 
 @pytest.mark.parametrize("format_name", FORMATS)
 @pytest.mark.parametrize("name", PLANS)
-def test_stdout_is_the_report(name: str, format_name: str, answer: Any, golden: Golden) -> None:
+def test_stdout_is_the_report(
+    name: str, format_name: str, answer: Any, golden: Golden, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Exactly the report on stdout; what data formats cannot shout goes to stderr."""
+    monkeypatch.setattr("planner.reports.brief.made", lambda: "2026-01-01, distillation-planner 0")
     answer(name)
     result = run([*QUESTION, "--format", format_name])
+    typed = "\n```sh\nplan --budget 1e21 --student 1B --format brief\n```\n"
 
     assert result.exit_code == 0
-    golden(f"{name}{FORMATS[format_name].suffix}", result.stdout)
-    warnings = [] if format_name == "table" else PLANS[name]().warnings
+    assert result.stdout.endswith(typed) == (format_name == "brief")
+    golden(f"{name}{FORMATS[format_name].suffix}", result.stdout.removesuffix(typed))
+    warnings = [] if FORMATS[format_name].shows_warnings else PLANS[name]().warnings
     assert result.stderr == "".join(f"Warning: {each.text}\n" for each in warnings)
 
 
@@ -105,7 +108,7 @@ def test_every_option_reaches_the_problem(answer: Any) -> None:
             "min_student_tokens": 2e9, "max_student_tokens": 3e12, "min_teacher_size": 2e8,
             "max_teacher_size": 7e9, "min_teacher_tokens": 1e9, "max_teacher_tokens": 15e12,
             "bounds": "paper", "serving_tokens": 1e12, "round_to_architecture": True,
-            "stay_in_domain": True, "tolerance": 1e-5,
+            "stay_in_domain": True, "tolerance": 1e-5, "coefficients": "busbridge2025",
         }
     )  # fmt: skip
     assert asked[1].charge_pretraining == 0.0
@@ -135,6 +138,17 @@ MISTAKES = {
     "too-small-a-budget": ["--budget", "1e12", "--student", "1B"],
     "unknown-option": ["--budgt", "1e21"],
     "unknown-format": [*QUESTION, "--format", "xml"],
+    "two-students": [*QUESTION, "--student", "3B"],
+    "charged-pretraining": [
+        *QUESTION,
+        "--teacher",
+        "size=7B,tokens=140B",
+        "--charge-pretraining",
+        "0.25",
+    ],
+    "trained-teacher": [*QUESTION, "--teacher", "size=7B,tokens=140B", "--scenario", "full"],
+    "suffix-of-another-format": [*QUESTION, "--output", "plan.json", "--format", "toml"],
+    "unknown-suffix": [*QUESTION, "--output", "plan.xyz"],
 }
 
 
@@ -178,7 +192,7 @@ def test_output_takes_its_format_from_the_suffix(answer: Any, tmp_path: Path) ->
 
     assert result.stdout == ""
     assert result.stderr.startswith(f"Wrote {path}\nWarning: ")
-    assert read_recipe(path) == PLANS["extrapolated"]().to_dict()
+    assert Plan.read(path) == PLANS["extrapolated"]()
 
 
 def test_quiet_leaves_stderr_empty(answer: Any, tmp_path: Path) -> None:
@@ -188,7 +202,7 @@ def test_quiet_leaves_stderr_empty(answer: Any, tmp_path: Path) -> None:
     result = run([*QUESTION, "--quiet", "--output", str(path)])
 
     assert (result.stdout, result.stderr) == ("", "")
-    assert json.loads(path.read_text())["schema_version"] == 1
+    assert json.loads(path.read_text())["schema_version"] == 2
 
 
 def test_a_file_is_replaced_whole_and_keeps_its_mode(answer: Any, tmp_path: Path) -> None:
@@ -247,10 +261,10 @@ def test_an_unwritable_path_is_one_sentence(
 def test_ctrl_c_is_130(monkeypatch: pytest.MonkeyPatch) -> None:
     """Scripts can tell an interruption from a mistake."""
 
-    def interrupted(problem: Problem, **options: object) -> Plan:
+    def interrupted(problem: Problem, *others: object, **options: object) -> Plan:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(SOLVER, "solve", interrupted)
+    monkeypatch.setattr(solver, "solve", interrupted)
 
     assert run(QUESTION).exit_code == 130
 
@@ -258,10 +272,10 @@ def test_ctrl_c_is_130(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_defect_is_not_dressed_up_as_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only errors meant for the user lose their traceback."""
 
-    def defective(problem: Problem, **options: object) -> Plan:
+    def defective(problem: Problem, *others: object, **options: object) -> Plan:
         raise ValueError("a defect")
 
-    monkeypatch.setattr(SOLVER, "solve", defective)
+    monkeypatch.setattr(solver, "solve", defective)
 
     with pytest.raises(ValueError, match="a defect"):
         run(QUESTION)
@@ -291,24 +305,27 @@ def test_the_main_job_for_real() -> None:
     assert "\x1b[" not in result.stdout
     assert max(map(len, result.stdout.splitlines())) <= 100
     for piece in (
-        "Verdict",
+        "Train without a teacher",
         "Student",
         "Teacher",
-        "Supervised",
+        "▸ Supervised",
         "▸ full",
-        "Proven optimum",
+        "How sure",
         "FLOPs",
     ):
         assert piece in result.stdout
+    assert len(result.stdout.splitlines()) <= 20
+    assert "Proven optimum" in process([*QUESTION, "--details"]).stdout
 
 
 def test_a_real_plan_out_of_domain_is_loud() -> None:
-    """3B at 1e21 FLOPs with free teacher training: the frame is there, whatever the optimum is."""
+    """3B at 1e21 FLOPs with free teacher training: the headline itself says so."""
     result = process(["--budget", "1e21", "--student", "3B", "--scenario", "teacher-inference"])
 
-    assert "┏━ ! Outside the law's domain of validity" in result.stdout
-    assert "inside the domain" in result.stdout
-    assert len(result.stdout.splitlines()) <= 50
+    headline = result.stdout.splitlines()[1]
+    assert "Not measured here" in headline or "Inside the measured range" in headline
+    assert "! Optimum outside the measured range" in result.stdout
+    assert len(result.stdout.splitlines()) <= 24
 
 
 def test_a_terminal_that_knows_only_ascii() -> None:
@@ -323,12 +340,11 @@ def test_real_json_is_a_recipe(tmp_path: Path) -> None:
     """What the real solver gives is a valid document, and asking its question again agrees."""
     path = tmp_path / "plan.json"
     result = process([*QUESTION, "--format", "json", "--output", str(path)])
-    document = read_recipe(path)
+    found = Plan.read(path)
 
     assert result.returncode == 0, result.stderr
-    assert document["certificate"]["proven"]
-    again = solve(Problem.from_mapping(document["problem"]))
-    assert again.cross_entropy == pytest.approx(document["recipe"]["student"]["cross_entropy"])
+    assert found.certificate.proven
+    assert solve(found.problem).cross_entropy == pytest.approx(found.cross_entropy)
 
 
 def test_a_mistake_in_a_process() -> None:
@@ -355,7 +371,17 @@ def test_a_closed_pipe_is_quiet() -> None:
 
 def test_the_main_job_imports_nothing_heavy() -> None:
     """Start-up stays far below that of cvxpy because none of these is imported."""
-    heavy = ("cvxpy", "scipy", "matplotlib", "pandas", "torch", "asyncio", "fastapi", "pyarrow")
+    heavy = (
+        "pydantic",
+        "cvxpy",
+        "scipy",
+        "matplotlib",
+        "pandas",
+        "torch",
+        "asyncio",
+        "fastapi",
+        "pyarrow",
+    )
     code = (
         "import sys\n"
         "from planner.cli import plan\n"
@@ -390,15 +416,16 @@ def test_commands_are_imported_when_used() -> None:
     code = (
         "import sys\n"
         "from planner.cli import COMMANDS, plan\n"
-        "plan.main(['schema'], prog_name='plan', standalone_mode=False)\n"
+        "plan.main(['coefficients'], prog_name='plan', standalone_mode=False)\n"
         "modules = {each.partition(':')[0] for each in COMMANDS.values()}\n"
+        "modules |= {'pydantic'}\n"
         "print(sorted(modules & set(sys.modules)), file=sys.stderr)\n"
     )
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, encoding="utf-8", timeout=120
     )
 
-    assert result.stderr == "['planner.cli.schema']\n"
+    assert result.stderr == "['planner.cli.coefficients']\n"
     assert len(COMMANDS) > 1
 
 

@@ -45,7 +45,7 @@ def supervised(runs: int = 120, noise: float = 0.004, seed: int = 1) -> Rows:
 
 def published() -> DistillationLaw:
     """The published distillation law."""
-    law = load().distillation
+    law = load("busbridge2025").distillation
     assert law is not None
     return law
 

@@ -14,7 +14,7 @@ from planner.fit import FORMS, Fit, Task, bootstrap, fit
 from planner.fit import bootstrap as bootstrap_function
 from planner.fit.bootstrap import group_labels, resample_weights, save_arrays
 from planner.fit.estimate import solve
-from planner.fit.objective import PROTOCOLS, scaled_objective
+from planner.fit.solver import PROTOCOLS, scaled_objective
 from tests.fit.simulated import HOFFMANN, distillations, published, supervised
 
 

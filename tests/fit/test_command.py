@@ -61,7 +61,6 @@ def test_supervised_laws(tmp_path: Path) -> None:
     [
         (["--law", "moon"], "--law 'moon' is unknown"),
         (["--protocol", "moon"], "--protocol 'moon' is unknown"),
-        (["--format", "moon"], "--format 'moon' is unknown"),
         (["--fix", "c0"], "NAME=VALUE"),
         (["--fix", "c0=x"], "not a number"),
         (["--bound", "c0=1"], "c0=0.2:0.5"),

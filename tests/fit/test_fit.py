@@ -11,7 +11,7 @@ from coefficients import load
 from planner.errors import PlannerError, ProblemError
 from planner.fit import FORMS, PROTOCOLS, Fit, Rows, Task, fit
 from planner.fit.determine import UndeterminedError
-from planner.fit.objective import huber, scaled_objective
+from planner.fit.solver import huber, scaled_objective
 from tests.fit.simulated import (
     HOFFMANN,
     distillations,

@@ -11,16 +11,17 @@ import pytest
 
 from coefficients import load
 from planner.fit import FORMS, Fit, Rows, Task, bootstrap, fit
-from planner.fit.analysis import Analysis, analyse
+from planner.fit.analysis import analyse
 from planner.fit.judge import by_size, coverage, extrapolation, held_out, outliers
-from planner.fit.report import FORMATS
+from planner.fit.report import Analysis
+from planner.reports import FORMATS, Screen
 from tests.fit.simulated import distillations, published, real_chinchilla, supervised
 
 
 @pytest.fixture(scope="module")
 def distilled() -> Fit:
     """A distillation fit to simulated runs."""
-    return fit(Task(FORMS["distillation"], distillations(runs=120), load().supervised), "plain")
+    return fit(Task(FORMS["distillation"], distillations(runs=80), load().supervised), "plain")
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +58,8 @@ def test_outliers_of_chinchilla_and_their_influence() -> None:
 def test_held_out_errors_exceed_fitted_ones(distilled: Fit) -> None:
     """Leaving a size out can only make its error larger on average, and every run is judged."""
     sizes = by_size(distilled)
-    assert sum(each.runs for each in sizes.values()) == len(distilled.task.rows)
-    held = sum(each.mean * each.runs for each in sizes.values())
+    assert sum(each.runs for each in sizes) == len(distilled.task.rows)
+    held = sum(each.mean * each.runs for each in sizes)
     fitted = np.abs(np.expm1(distilled.residuals)).sum()
     assert held > fitted
 
@@ -100,18 +101,31 @@ def test_form_with_a_missing_part_is_worse(judged: Analysis) -> None:
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_reports(judged: Analysis, name: str) -> None:
-    """Every format names every coefficient and every remark."""
-    text = FORMATS[name](judged)
+    """Every format names every coefficient, and json holds every remark."""
+    text = judged.render(name)
     for coefficient in judged.point.task.coefficients:
         assert coefficient in text
     if name == "json":
-        assert json.loads(text)["remarks"] == list(judged.remarks)
+        found = json.loads(text)
+        assert found["kind"] == "fit"
+        assert found["remarks"] == list(judged.remarks)
+
+
+def test_unidentified_coefficients_have_a_dash(judged: Analysis) -> None:
+    """A value that the runs do not determine is not shown, and lines fit the screen."""
+    open_ones = {each.name for each in judged.unidentified}
+    assert open_ones
+    lines = {name: (value, between) for name, value, between in judged.sheet().grids[0].rows}
+    for name, each in judged.coefficients.items():
+        shown = ("–", "not identified") if name in open_ones else (f"{each.value:.6g}",)
+        assert lines[name][: len(shown)] == shown
+    assert max(map(len, judged.render("table", Screen(width=80)).splitlines())) <= 80
 
 
 def test_pictures(judged: Analysis, tmp_path: Path) -> None:
     """The figure is drawn for both kinds of law."""
     pytest.importorskip("matplotlib", reason="matplotlib is not installed (extra 'plot')")
-    from planner.plots.fit import draw
+    from planner.fit.picture import draw
 
     draw(judged, tmp_path / "fit.svg")
     point = fit(Task(FORMS["hoffmann"], supervised()), "plain")
@@ -123,7 +137,7 @@ def test_pictures(judged: Analysis, tmp_path: Path) -> None:
 def test_isoflop_curves_never_mix_teachers(tmp_path: Path) -> None:
     """Runs of one budget under a strong and a weak teacher are two curves, each with its own."""
     pytest.importorskip("matplotlib", reason="matplotlib is not installed (extra 'plot')")
-    from planner.plots.fit import draw
+    from planner.fit.picture import draw
 
     law, random = published(), np.random.default_rng(0)
     size = np.tile(np.geomspace(1e8, 2e9, 8), 4)
@@ -132,7 +146,9 @@ def test_isoflop_curves_never_mix_teachers(tmp_path: Path) -> None:
     loss = law.loss(size, tokens, teacher) * np.exp(0.002 * random.normal(size=32))
     task = Task(FORMS["distillation"], Rows(size, tokens, loss, teacher), law.supervised,
                 fixed={"c1": law.c1, "d1": law.d1})  # fmt: skip
-    draw(analyse(fit(task, "plain"), judgement=False), tmp_path / "fit.svg", load().flops)
+    draw(
+        analyse(fit(task, "plain", density=4), judgement=False), tmp_path / "fit.svg", load().flops
+    )
     drawn = (tmp_path / "fit.svg").read_text(encoding="utf-8")
     for label in ("1.0e+20", "4.0e+20"):
         for loss_of_teacher in ("2.000", "2.500"):
@@ -142,7 +158,7 @@ def test_isoflop_curves_never_mix_teachers(tmp_path: Path) -> None:
 
 def test_a_sharp_profile_is_a_curve() -> None:
     """A coefficient known to a percent gets its points where the curve is, both 90% ends too."""
-    from planner.plots.fit import _fine_profile
+    from planner.fit.picture import _fine_profile
 
     point = fit(Task(FORMS["hoffmann"], supervised(noise=2e-4)), "plain")
     curve = _fine_profile(point, "alpha")
@@ -157,8 +173,10 @@ def test_a_law_that_does_not_describe_the_runs_is_said() -> None:
     assert runs.teacher_loss is not None
     swapped = replace(runs, loss=runs.teacher_loss, teacher_loss=runs.loss)
     law = load().supervised
-    said = " ".join(analyse(fit(Task(FORMS["distillation"], swapped, law)), None, None).remarks)
-    sound = " ".join(analyse(fit(Task(FORMS["distillation"], runs, law)), None, None).remarks)
+    said, sound = (
+        " ".join(analyse(fit(task, "plain", density=4), judgement=False).remarks)
+        for task in (Task(FORMS["distillation"], rows, law) for rows in (swapped, runs))
+    )
     assert "beat their teacher" in said
     assert "on average" in said
     assert "beat their teacher" not in sound

@@ -7,8 +7,8 @@ import pytest
 
 from coefficients import load
 from planner.fit import FORMS, Task
-from planner.fit.coordinates import internal, natural
 from planner.fit.estimate import coefficients
+from planner.fit.model import internal, natural
 from planner.fit.starts import encode
 from tests.fit.simulated import distillations, published, supervised
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from planner.errors import DocumentError, PlannerError
-from planner.fit import FORMS, Task, fit, plausible, read_runs
+from planner.fit import FORMS, Task, fit, read_runs
 from planner.fit.analysis import analyse
+from planner.fit.rows import implausible
 from planner.fit.runs import parse_runs
 from tests.fit.simulated import real_chinchilla, real_distillations, supervised
 
@@ -176,13 +177,13 @@ def test_perplexities_are_refused_row_by_row(tmp_path: Path) -> None:
 
 
 def _said(**changed: object) -> str:
-    return " ".join(plausible.remarks(replace(supervised(), **changed)))
+    return " ".join(implausible(replace(supervised(), **changed)))
 
 
 def test_mistaken_columns_are_remarked_upon() -> None:
     """Swapped columns, thousandfold tokens, and losses in other units are possible, but loud."""
     runs = supervised()
-    assert plausible.remarks(runs) == ()
+    assert implausible(runs) == ()
     assert "parameters and tokens swapped" in _said(parameters=runs.tokens, tokens=runs.parameters)
     assert "tokens a thousandfold too large" in _said(tokens=1e3 * runs.tokens)
     assert "tokens a thousandfold too small" in _said(tokens=1e-3 * runs.tokens)
@@ -190,7 +191,7 @@ def test_mistaken_columns_are_remarked_upon() -> None:
     assert "CHECK THE LOSSES" in _said(loss=runs.loss / 4)
     for name in ("chinchilla", "distillations"):
         rows = real_chinchilla(0) if name == "chinchilla" else real_distillations()
-        assert plausible.remarks(rows) == ()
+        assert implausible(rows) == ()
 
 
 def test_the_report_says_it_first() -> None:

@@ -10,11 +10,12 @@ from pathlib import Path
 import mpmath
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from coefficients import load
 from laws import DistillationLaw, SupervisedLaw
+from tests.examples import examples
 
 LAW = load("busbridge2025").distillation
 assert LAW is not None
@@ -39,7 +40,7 @@ def eq_8(size: float, tokens: float, t: float) -> float:
         return float(t + gap * power)
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(log_size, log_tokens, teacher)
 def test_eq_8_as_printed(x: float, y: float, t: float) -> None:
     """The stable form equals Eq. 8 with Table 6's numbers to 12 digits (60-digit reference)."""
@@ -98,7 +99,7 @@ def test_floor_is_the_limit_of_infinite_tokens() -> None:
 
 
 @given(log_size, log_tokens)
-@settings(max_examples=60)
+@examples(60)
 def test_best_teacher_loss_against_brute_force(x: float, y: float) -> None:
     """No teacher on a dense grid, far beyond the range searched, gives a better student."""
     size, tokens = math.exp(x), math.exp(y)
@@ -173,7 +174,7 @@ def test_second_term_falls_in_the_teachers_loss(t: float, step: float, x: float,
     assert after <= before + 4 * np.spacing(t + step)
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(log_size, log_tokens, st.floats(1.5, 3.0))
 def test_tokens_for_loss_inverts_the_law(x: float, y: float, t: float) -> None:
     """tokens_for_loss gives D_S back to the digits that the loss still holds."""
@@ -185,7 +186,7 @@ def test_tokens_for_loss_inverts_the_law(x: float, y: float, t: float) -> None:
         assert back == pytest.approx(tokens, rel=1e-11 + 1e-16 / slope * 10)
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(log_size, log_tokens, st.floats(1.5, 3.0))
 def test_size_for_loss_inverts_the_law(x: float, y: float, t: float) -> None:
     """At the size found the student reaches the loss, and a slightly smaller one does not."""

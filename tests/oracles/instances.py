@@ -69,4 +69,5 @@ def to_problem(instance: Instance, tolerance: float = 1e-6) -> Problem:
         ),
         serving_tokens=instance.serving,
         tolerance=tolerance,
+        coefficients="busbridge2025",
     )

@@ -5,32 +5,39 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
-from coefficients import load
+from coefficients import Quality, dumps, load
 from planner import Problem, Teacher, solve
-from planner.analysis.catalogue import Entry
-from planner.analysis.evaluate import evaluate
-from planner.analysis.family_growth import Count, Growth
-from planner.analysis.teachers import rank_teachers
+from planner.catalogue import Entry
 from planner.cli import plan as command
-from planner.reports import FORMATS, Screen, evaluation, family, teachers
-from planner.reports.sheet import Sheet
+from planner.questions.evaluate import sheet as evaluation
+from planner.questions.evaluate.answer import evaluate
+from planner.questions.family import sheet as family
+from planner.questions.family.growth import Count, Growth
+from planner.questions.teachers import sheet as teachers
+from planner.questions.teachers.answer import rank_teachers
+from planner.reports import Screen
+from planner.reports.sheet import Sheet, texts
 
 LAW = load()
 
 
 def test_a_counterfactual_within_the_laws_error_is_undecided() -> None:
-    """An existing teacher that would 'win' by less than the law can tell is not promised."""
-    close = solve(Problem(1e21, 1e9)).verdict.text
-    clear = solve(Problem(1e21, 3e9)).verdict.text
+    """An existing teacher that would be better by less than the law can tell is not promised."""
+    said = [solve(Problem(1e21, size)).verdict.text for size in (1e9, 3e9)]
+    close, clear = (text.partition("already existed, ")[2] for text in said)
 
-    assert "With a teacher that already exists" in close
-    assert "undecided" in close and "would win" not in close
-    assert "would win by" in clear and "outside the measured range" in clear
+    assert close.startswith("distilling would be 0.01")  # of 2.22 nats, with an error of 1%
+    assert close.endswith("outside the measured range and within the law's error.")
+    assert clear.startswith("distilling would be 0.02")
+    assert clear.endswith("better, outside the measured range.")
 
 
 def _growth(gains: dict[int, float], break_even: int | None) -> Growth:
@@ -54,8 +61,8 @@ def test_a_family_that_loses_again_after_its_break_even_says_so() -> None:
 
 def test_counts_beyond_the_break_even_are_tried() -> None:
     """As many as there are different students, so that each has been the next in turn."""
-    from planner.analysis.family import Member
-    from planner.analysis.family_growth import family_growth
+    from planner.questions.family.answer import Member
+    from planner.questions.family.growth import family_growth
 
     members = [Member(1e8), Member(1e9), Member(3e9)]
     found = family_growth(Problem(3e21, None, 0.0, 1.0), members, coefficients=LAW, most=64)
@@ -67,18 +74,18 @@ def test_counts_beyond_the_break_even_are_tried() -> None:
 
 def _evaluated(student: float, tokens: float, teacher: Teacher, inference: float = 1.0) -> Sheet:
     problem = Problem(1.0, student, charge_inference=inference)
-    return evaluation.sheet(evaluate(problem, tokens, teacher, LAW), LAW)
+    return evaluation.sheet(evaluate(problem, tokens, teacher, LAW))
 
 
 def test_evaluate_warns_of_the_reference_too() -> None:
     """A recipe inside the domain beside an optimum outside it: the second is said as well."""
-    found = evaluate(Problem(1.0, 3e9, 1.0, 0.0), 60e9, Teacher(size=3e9, tokens=60e9), LAW)
-    sheet = evaluation.sheet(found, LAW)
+    found = evaluate(Problem(1.0, 3e9, 1.0, 0.0), 75e9, Teacher(size=3e9, tokens=60e9), LAW)
+    sheet = evaluation.sheet(found)
 
     assert not found.warnings
     assert found.best_warnings
-    assert any("best plan that it is compared with" in each for each in sheet.warnings)
-    assert sheet.data["best_domain"]
+    assert any("best plan that it is compared with" in each for each in texts(sheet.warnings))
+    assert found.to_dict()["best_warnings"]
 
 
 def test_evaluate_claims_nothing_of_other_teachers() -> None:
@@ -108,25 +115,40 @@ def test_teachers_tell_the_gap_from_the_price_of_logits() -> None:
 
 
 @pytest.mark.parametrize(
-    ("inference", "words"), [(1.0, "logits are computed"), (0.0, "logits are stored")]
+    ("inference", "words"), [(1.0, "its logits are computed"), (0.0, "logits are stored")]
 )
 def test_headings_of_existing_teachers_do_not_train_them(inference: float, words: str) -> None:
     """The default scenario trains a teacher; one that exists is not trained in the heading."""
     found = solve(Problem(1e21, 1e9, inference, teachers=(Teacher(size=3e9, loss=2.1),)))
-    text = FORMATS["table"].render(found, Screen(width=100))
+    brief, full = (
+        found.render("table", Screen(width=100, details=details)) for details in (False, True)
+    )
 
-    assert "is trained" not in text
-    assert "scenario full" not in text
-    assert words in text or words.replace("logits", "its logits") in text
+    for text in (brief, full):
+        assert "is trained" not in text
+        assert "scenario full" not in text
+        assert "Teacher (existing)" in text
+    assert f"the teacher exists, {words}" in full
 
 
 def test_csv_marks_every_scenario_outside_the_domain() -> None:
     """Rows beside the chosen one carry their own domain and warnings."""
-    rows = list(csv.DictReader(io.StringIO(FORMATS["csv"].render(solve(Problem(1e21, 3e9))))))
+    rows = list(csv.DictReader(io.StringIO(solve(Problem(1e21, 3e9)).render("csv"))))
     others = {row["scenario"]: row for row in rows if row["chosen"] == "false"}
 
     assert others["teacher-inference"]["outside_domain"] == "true"
     assert "outside-domain" in others["teacher-inference"]["warnings"]
+
+
+def test_csv_marks_every_scenario_of_a_poor_fit() -> None:
+    """What is wrong with the coefficients is wrong with every scenario, whatever the warning."""
+    poor = replace(LAW, quality=Quality(undetermined=("A, B",), runs=12, coefficients_fitted=9))
+    plan = solve(Problem(1e21, 3e9), poor)
+    rows = list(csv.DictReader(io.StringIO(plan.render("csv"))))
+
+    assert len(rows) == 4
+    for row in rows:
+        assert {"fit-undetermined", "fit-few-runs"} <= set(row["warnings"].split())
 
 
 @pytest.mark.parametrize(
@@ -138,26 +160,41 @@ def test_csv_marks_every_scenario_outside_the_domain() -> None:
         ["compare-supervised", "--student", "3B", "--budget", "1e21"],
     ],
 )  # fmt: skip
-def test_other_commands_carry_the_second_opinion(words: list[str]) -> None:
-    """One line for people and a field for machines, where the set names another."""
+def test_other_commands_carry_the_second_opinion(words: list[str], tmp_path: Path) -> None:
+    """One line among the details and a field for machines, where the set names another."""
+    alone = tmp_path / "alone.toml"
+    alone.write_text(dumps(replace(load("busbridge2025"), second_opinion=None)), encoding="utf-8")
     run = CliRunner(env={"COLUMNS": "200"}).invoke
-    table = run(command, words, catch_exceptions=False).stdout
-    document = json.loads(run(command, [*words, "--format", "json"]).stdout)
 
-    assert "Second opinion, busbridge2025-refit" in table
-    assert '"second_opinion"' in json.dumps(document)
-    bare = [*words, "--coefficients", "busbridge2025-refit"]
-    assert "Second opinion" not in run(command, bare, catch_exceptions=False).stdout
+    for name, other in (("busbridge2025-refit", "busbridge2025"), (str(alone), None)):
+        asked = [*words, "--coefficients", name]
+        table = run(command, [*asked, "--details"], catch_exceptions=False).stdout
+        document = run(command, [*asked, "--format", "json"], catch_exceptions=False).stdout
+
+        found = [each for each in _opinions(json.loads(document)) if each is not None]
+        assert bool(found) == bool(other)
+        assert (f"Second opinion, {other}" in table) == bool(other)
+
+
+def _opinions(document: Any) -> Iterator[Any]:
+    """Every value of a key ``second_opinion``."""
+    if isinstance(document, dict):
+        if "second_opinion" in document:
+            yield document["second_opinion"]
+        document = list(document.values())
+    if isinstance(document, list):
+        for each in document:
+            yield from _opinions(each)
 
 
 def test_evaluate_warns_where_the_sets_disagree() -> None:
     """A recipe that another fit judges 0.1 nats worse is a warning, not a footnote."""
     sheet = _evaluated(3e9, 5e9, Teacher(size=80e9, tokens=20e12))
 
-    assert any("the coefficients disagree" in each for each in sheet.warnings)
+    assert any("the coefficients disagree" in each for each in texts(sheet.warnings))
     alone = replace(LAW, second_opinion=None)
     found = evaluate(Problem(1.0, 3e9), 5e9, Teacher(size=80e9, tokens=20e12), alone)
-    assert not any("disagree" in each for each in evaluation.sheet(found, alone).warnings)
+    assert not any("disagree" in each for each in texts(evaluation.sheet(found).warnings))
 
 
 def test_a_robust_choice_among_teachers_speaks_of_one_set() -> None:

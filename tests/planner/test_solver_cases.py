@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,9 +20,11 @@ from planner import (
     solve_many,
 )
 from planner.convex import cheapest_teacher
-from planner.errors import NoDistillationLawError, UnreachableError
+from planner.errors import NoDistillationLawError, ProblemError, UnreachableError
+from planner.questions.plan.answer import solve_each
 from tests.oracles.instances import CHARGES, KINDS, draw, to_problem
 
+PUBLISHED = "busbridge2025"
 SET = load()
 LAW, SUPERVISED, FLOPS = SET.distillation, SET.supervised, SET.flops
 assert LAW is not None
@@ -130,9 +133,8 @@ def test_choice_among_teachers_is_the_best_of_each_alone(inference: float) -> No
     assert int(np.argmin(losses)) != strongest
     many = solve_many([problem])
     assert many.teacher[0] == int(np.argmin(losses))
-    assert dict(solve(problem).considered) == pytest.approx(
-        dict(zip(map(str, teachers), losses, strict=True)), abs=1e-9
-    )
+    considered = {each.teacher: each.cross_entropy for each in solve(problem).considered}
+    assert considered == pytest.approx(dict(zip(map(str, teachers), losses, strict=True)), abs=1e-9)
 
 
 @pytest.mark.parametrize("serving", [0.0, 1e12])
@@ -205,8 +207,10 @@ def test_many_equal_one_by_one() -> None:
     rng = np.random.default_rng(5)
     problems = [to_problem(draw(kind, rng)) for kind in KINDS for _ in range(12)]
     problems += [
-        Problem(1e15, 1e9),
-        Problem(1e22, 1e9, teachers=(Teacher(7e9, 1e12), Teacher(1e9, 1e11))),
+        Problem(1e15, 1e9, coefficients=PUBLISHED),
+        Problem(
+            1e22, 1e9, teachers=(Teacher(7e9, 1e12), Teacher(1e9, 1e11)), coefficients=PUBLISHED
+        ),
     ]
     many = solve_many(problems)
     assert not many.feasible.all()
@@ -226,6 +230,21 @@ def test_many_equal_one_by_one() -> None:
         assert many.flops[i] == pytest.approx(recipe.flops.total, rel=1e-4)
 
 
+@pytest.mark.parametrize(
+    "other", [{"coefficients": PUBLISHED}, {"context": 32768}, {"vocabulary": 128_000}]
+)
+@pytest.mark.parametrize("several", [solve_many, solve_each])
+def test_many_under_several_laws_are_refused(several: Any, other: dict[str, Any]) -> None:
+    """No problem is answered under another one's coefficients or count of FLOPs."""
+    problems = [Problem(1e21, 1e9), Problem(1e21, 1e9, **other)]
+    [name] = other
+    with pytest.raises(ProblemError, match=f"need one {name}"):
+        several(problems)
+    if name == "coefficients":
+        one, two = solve_many(problems, SET).cross_entropy  # which was asked for
+        assert one == two
+
+
 def test_many_with_mixed_tolerances() -> None:
     """Each problem in a batch keeps its own tolerance."""
     tolerances = [1e-2, 1e-4, 1e-6, 1e-8]
@@ -235,11 +254,12 @@ def test_many_with_mixed_tolerances() -> None:
 
 
 def valley_losses() -> tuple[np.ndarray, np.ndarray]:
-    """L_T and L_S along the curve of best plans at N_S = 1e10, C = 1e22, inference only."""
+    """L_T and L_S along the best plans at N_S = 1e10, C = 1e22, inference only, by Table 6."""
+    published = load(PUBLISHED)
     t = np.linspace(1.27, 3.0, 200_001)
-    size = SUPERVISED.size_for_loss(1e17, t)
+    size = published.supervised.size_for_loss(1e17, t)
     tokens = 1e22 / (3 * FLOPS(1e10) + FLOPS(size))
-    return t, LAW.loss(1e10, tokens, t)
+    return t, published.distillation.loss(1e10, tokens, t)
 
 
 def test_two_valleys() -> None:
@@ -250,15 +270,17 @@ def test_two_valleys() -> None:
     assert len(valleys) == 2
     deep = valleys[np.argmin(losses[valleys])]
     assert np.ptp(losses[valleys]) > 0.005
-    recipe, certificate = optimum(Problem(1e22, 1e10, 1.0, 0.0, bounds=BOUNDS["paper"]))
+    problem = Problem(1e22, 1e10, 1.0, 0.0, bounds=BOUNDS["paper"], coefficients=PUBLISHED)
+    recipe, certificate = optimum(problem)
     assert recipe.student.cross_entropy == pytest.approx(losses.min(), abs=1e-6)
     assert recipe.teacher.cross_entropy == pytest.approx(t[deep], abs=2e-3)
     assert certificate.lower_bound <= losses.min()
 
 
 def test_three_billion_at_1e21_leaves_the_domain_loudly() -> None:
-    """N_S = 3e9, C = 1e21, inference only: 1.6 tokens per parameter, and warnings that say so."""
-    plan = solve(Problem(1e21, 3e9, 1.0, 0.0, bounds=BOUNDS["paper"]))
+    """N_S = 3e9, C = 1e21, inference only: 1.6 tokens per parameter by the published set, and
+    warnings that say so."""
+    plan = solve(Problem(1e21, 3e9, 1.0, 0.0, bounds=BOUNDS["paper"], coefficients=PUBLISHED))
     assert plan.recipe.student.tokens_per_parameter == pytest.approx(1.6, abs=0.1)
     assert plan.recipe.teacher.cross_entropy == pytest.approx(1.60, abs=0.01)
     quantities = {warning.quantity for warning in plan.warnings}
@@ -276,14 +298,19 @@ def test_three_billion_at_1e21_leaves_the_domain_loudly() -> None:
 
 
 @pytest.mark.parametrize("charges", CHARGES)
-@pytest.mark.parametrize("student", [1e9, 1e10])
-def test_plans_inside_the_domain_are_inside(student: float, charges: tuple[float, float]) -> None:
+@pytest.mark.parametrize(
+    ("student", "name"), [(1e9, SET.name), (4e9, SET.name), (1e9, PUBLISHED), (1e10, PUBLISHED)]
+)
+def test_plans_inside_the_domain_are_inside(
+    student: float, name: str, charges: tuple[float, float]
+) -> None:
     """stay_in_domain keeps every quantity within its measured range, and costs something."""
-    problem = Problem(1e23, student, *charges, stay_in_domain=True)
+    problem = Problem(1e23, student, *charges, stay_in_domain=True, coefficients=name)
     recipe, certificate = optimum(problem)
     free, _ = optimum(replace(problem, stay_in_domain=False))
-    domain = SET.domain
-    own = float(SUPERVISED.loss(student, recipe.student.tokens))
+    used = problem.coefficient_set()
+    domain = used.domain
+    own = float(used.supervised.loss(student, recipe.student.tokens))
     for name, value in (
         ("student_parameters", student),
         ("student_tokens", recipe.student.tokens),
@@ -299,12 +326,39 @@ def test_plans_inside_the_domain_are_inside(student: float, charges: tuple[float
     assert recipe.student.cross_entropy >= free.student.cross_entropy - 1e-6
 
 
+@pytest.mark.parametrize(
+    ("student", "says"),
+    [
+        (1e10, "a student of 10B parameters is outside the measured sizes 143M to 7.75B."),
+        (7e9, "21.4 tokens per parameter, the fewest measured, are 150B tokens for a student of "
+         "7B parameters, more than the 98.5B measured."),
+    ],
+)  # fmt: skip
+def test_no_budget_brings_an_unmeasured_student_inside(student: float, says: str) -> None:
+    """A student whose every plan leaves a range is refused by that range; no budget is promised."""
+    problem = Problem(1e23, student, stay_in_domain=True)
+    with pytest.raises(InfeasibleError) as refused:
+        optimum(problem)
+    assert str(refused.value) == f"no plan exists inside the measured range: {says}"
+    assert refused.value.minimum_budget is None
+    inside = solve(replace(problem, stay_in_domain=False)).in_domain
+    assert inside is not None and inside.recipe is None
+    assert f"{inside.reason}." == says
+
+
+def test_students_too_small_for_the_fewest_tokens_measured_are_refused() -> None:
+    """The other way round: the most tokens per parameter are fewer than any measured."""
+    domain = replace(SET.domain, student_tokens=(5e11, 1e12))
+    with pytest.raises(InfeasibleError, match="202 tokens per parameter, the most measured, are"):
+        optimum(Problem(1e23, 1e9, stay_in_domain=True), replace(SET, domain=domain))
+
+
 def test_domain_plans_against_random_plans_inside() -> None:
     """No random plan inside every measured range is below the bound of the plan in the domain."""
     rng = np.random.default_rng(3)
     domain = SET.domain
     for charges in CHARGES:
-        for student in (5e8, 2e9, 1e10):
+        for student in (5e8, 2e9, 4e9):
             problem = Problem(3e22, student, *charges, stay_in_domain=True)
             _, certificate = optimum(problem)
             size = np.exp(rng.uniform(*np.log(domain.of("teacher_parameters")), 100_000))
@@ -358,7 +412,7 @@ CRAMPED = [
     Problem(1.0, 3.853e8, 1.0, 0.0, round_to_architecture=True),
     Problem(1.0, None, 0.5, 0.25, stay_in_domain=True, round_to_architecture=True,
             bounds=Bounds(student_tokens=(2e7, 2e11), teacher_tokens=(4.7e9, 5.1e10))),
-    Problem(1.0, 9.97e9, 0.5, 0.25, stay_in_domain=True,
+    Problem(1.0, 9.97e9, 0.5, 0.25, stay_in_domain=True, coefficients=PUBLISHED,
             bounds=Bounds(student_tokens=(3.1e10, 2e13), teacher_size=(2.1e8, 4e8))),
     Problem(1.0, None, 0.0, 1.0, bounds=Bounds(student_size=(1.2e8, 5e9),
             student_tokens=(3.1e11, 2e13), teacher_tokens=(1e6, 1.9e11))),

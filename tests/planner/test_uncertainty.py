@@ -9,12 +9,13 @@ import pytest
 
 from coefficients import draws, load
 from planner import PlannerError, Problem, load_coefficients, optimum, solve, solve_many
-from planner.plan import ALONE, WITH_OTHERS
-from planner.reports import trust
+from planner.questions.plan import sheet as words
+from planner.results import ALONE, WITH_OTHERS
 from planner.uncertainty import interval, recipe_losses, reoptimise
 
 REFIT = load_coefficients("busbridge2025-refit")
 QUESTION = {"budget": "1e21", "student": "3B", "scenario": "teacher-inference"}
+PUBLISHED = Problem.from_mapping({**QUESTION, "coefficients": "busbridge2025"})
 
 
 def problem(**given: object) -> Problem:
@@ -86,7 +87,7 @@ def test_robust_recipe_beats_the_point_estimate_over_the_draws(criterion: str) -
 
 def test_published_recipe_is_risky_under_the_refit() -> None:
     """3B at 1e21 FLOPs, teacher inference: the published optimum loses tenths of a nat there."""
-    plan = solve(Problem.from_mapping(QUESTION))
+    plan = solve(PUBLISHED)
     opinion = plan.second_opinion
     assert opinion is not None
     assert opinion.regret is not None
@@ -110,7 +111,7 @@ def test_a_run_is_less_certain_than_the_law() -> None:
     assert found.new_run.high > found.cross_entropy.high
     width = found.new_run.high - found.new_run.low
     assert width > 2 * (found.cross_entropy.high - found.cross_entropy.low)
-    said = " ".join(trust.lines(plan))
+    said = " ".join(words.confidence(plan))
     assert "(90%, the law's value; one run of it: " in said
     assert "Of runs left out of the fit, 90% lay in their 90% intervals for one run, 84%" in said
     assert plan.to_dict()["uncertainty"]["new_run"]["low"] == found.new_run.low
@@ -122,7 +123,7 @@ def test_a_set_that_does_not_state_its_scatter_says_so() -> None:
     assert plan.uncertainty is not None
 
     assert plan.uncertainty.new_run is None
-    assert "this set does not say" in trust.lines(plan)[0]
+    assert "this set does not say" in words.confidence(plan)[0]
 
 
 def test_sensitivity_covers_every_coefficient_and_orders_by_pull() -> None:
@@ -175,31 +176,32 @@ def test_sensitivity_is_the_conditional_mean_over_the_draws() -> None:
 
 def test_sensitivity_without_draws_moves_each_alone_and_says_so() -> None:
     """A set without draws gives 1% steps, labelled, instead of intervals it cannot pair."""
-    pulls = solve(Problem.from_mapping(QUESTION), sensitivity=True).sensitivity
+    pulls = solve(PUBLISHED, sensitivity=True).sensitivity
 
     assert {pull.how for pull in pulls} == {ALONE}
     first = next(pull for pull in pulls if pull.coefficient == "distillation.alpha")
-    law = load().distillation
+    law = load("busbridge2025").distillation
     assert law is not None
     assert (first.low, first.high) == pytest.approx((0.99 * law.alpha, 1.01 * law.alpha))
-    text = "\n".join(" ".join(row) for row in trust.pull_rows(pulls))
+    text = "\n".join(" ".join(row) for row in words.pull_rows(pulls))
     assert "±1% alone" in text
 
 
 def test_robust_needs_draws() -> None:
     """A set without draws, and without a second opinion that has some, gets one clear sentence."""
-    alone = replace(load_coefficients(), second_opinion=None)
+    alone = replace(load_coefficients("busbridge2025"), second_opinion=None)
 
     with pytest.raises(PlannerError, match="has no draws"):
         solve(Problem(1e21, 1e9), alone, robust="expected")
+    assert solve(PUBLISHED, robust="expected").robust is not None  # over its second opinion's
 
 
 def test_robust_table_shows_what_each_view_risks() -> None:
     """Published optimum, refit optimum and robust recipe are judged by both sets and the draws."""
-    robust = solve(Problem.from_mapping(QUESTION), robust="expected").robust
+    robust = solve(PUBLISHED, robust="expected").robust
     assert robust is not None
 
-    names = [name for name, _ in robust.recipes]
+    names = [each.name for each in robust.recipes]
     views = {view.name: view for view in robust.views}
 
     assert names == ["busbridge2025", "busbridge2025-refit", "robust (expected)"]
@@ -213,6 +215,19 @@ def test_interval_is_central() -> None:
     found = interval(np.arange(1001.0))
 
     assert (found.low, found.median, found.high) == pytest.approx((50.0, 500.0, 950.0))
+
+
+def test_an_interval_over_draws_without_a_plan_is_open() -> None:
+    """Values are NumPy's quantiles, in any order; what has no plan counts as infinite."""
+    values = np.random.default_rng(3).normal(size=37)
+    found = interval(values)
+    open_ = interval(np.append(values[:9], np.inf))
+
+    assert (found.low, found.median, found.high) == pytest.approx(
+        tuple(np.quantile(values, [0.05, 0.5, 0.95])), abs=1e-14
+    )
+    assert np.isfinite([open_.low, open_.median]).all()
+    assert open_.high == np.inf
 
 
 def test_the_baseline_of_every_answer_is_the_same_inside_the_domain() -> None:
@@ -231,13 +246,13 @@ def test_the_baseline_of_every_answer_is_the_same_inside_the_domain() -> None:
 def test_a_set_whose_fit_did_not_converge_warns() -> None:
     """The file says it, and so does every plan."""
     shipped = load("busbridge2025")
-    source = replace(shipped.source, details={**shipped.source.details, "converged": False})
-    warned = solve(Problem(1e21, 1e9), replace(shipped, source=source)).warnings
+    quality = replace(shipped.quality, converged=False)
+    warned = solve(Problem(1e21, 1e9), replace(shipped, quality=quality)).warnings
     assert [each.code for each in warned].count("fit-not-converged") == 1
     assert all(each.code != "fit-not-converged" for each in solve(Problem(1e21, 1e9)).warnings)
 
 
 def test_robust_plans_are_not_rounded_and_say_so() -> None:
     """A size that cannot be built is not printed under --round-to-architecture."""
-    with pytest.raises(PlannerError, match="leave out --round-to-architecture"):
+    with pytest.raises(PlannerError, match="leave out round_to_architecture"):
         solve(problem(round_to_architecture=True), robust="expected")

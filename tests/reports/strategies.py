@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from hypothesis import strategies as st
 
 from laws import Architecture
-from planner.plan import (
+from planner.problem import BOUNDS, Bounds, Problem, Teacher
+from planner.questions.plan.answer import Plan
+from planner.results import (
     Baseline,
     Certificate,
     Coefficients,
+    Considered,
+    ExistingTeacher,
     Flops,
     InDomain,
+    Method,
     Model,
-    Plan,
+    Reason,
     Recipe,
     ScenarioResult,
     Verdict,
 )
-from planner.plan import Warning as PlanWarning
-from planner.problem import BOUNDS, Bounds, Problem, Teacher
+from planner.results import Warning as PlanWarning
 from planner.scenarios import SCENARIOS
 
 counts = st.floats(1e6, 1e17)
@@ -49,13 +53,12 @@ students = st.builds(
     floats_of_numpy(losses),
     st.none() | architectures,
 )
-teachers = st.builds(
-    Model,
+teachers = students | st.builds(
+    ExistingTeacher,
     st.none() | counts,
     st.none() | counts,
     losses,
     st.none() | architectures,
-    existing=st.booleans(),
     name=texts,
 )
 costs = st.floats(0.0, 1e30)
@@ -84,11 +87,18 @@ baselines = st.builds(Baseline, students, flops, st.just(()))
 def scenarios(draw: st.DrawFn) -> ScenarioResult:
     """A scenario with a plan or without one."""
     scenario = draw(st.sampled_from(list(SCENARIOS.values())))
+    chosen = draw(st.booleans())
     if not draw(st.booleans()):
-        return ScenarioResult(scenario.name, *scenario.charges, None, None, None)
+        return ScenarioResult(scenario.name, chosen, *scenario.charges)
     difference = draw(st.floats(-2, 2))
     return ScenarioResult(
-        scenario.name, *scenario.charges, draw(recipes), draw(certificates), difference
+        scenario.name,
+        chosen,
+        *scenario.charges,
+        draw(recipes),
+        draw(certificates),
+        difference,
+        draw(st.booleans()),
     )
 
 
@@ -130,9 +140,15 @@ plans = st.builds(
     certificate=certificates,
     supervised=baselines,
     scenarios=st.lists(scenarios(), max_size=3).map(tuple),
-    verdict=st.builds(Verdict, st.sampled_from(["distil", "supervised", "either"]), texts),
+    verdict=st.builds(
+        Verdict,
+        st.sampled_from(get_args(Method)),
+        texts.filter(bool),
+        texts,
+        st.lists(st.sampled_from(get_args(Reason)), max_size=2, unique=True).map(tuple),
+    ),
     warnings=st.lists(warnings, max_size=3).map(tuple),
     coefficients=st.builds(Coefficients, texts, texts, texts, texts.filter(bool)),
     in_domain=st.none() | st.builds(InDomain, st.none() | recipes, st.none() | certificates, texts),
-    considered=st.lists(st.tuples(texts, losses), max_size=3).map(tuple),
+    considered=st.lists(st.builds(Considered, texts, losses), max_size=3).map(tuple),
 )

@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,17 @@ CHROMIUM_OPTIONS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One worker has the browser and drives it for all tests that look at a page."""
+    for item in items:
+        if "chromium" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("browser"))
+
+
+NICENESS = {"quick": 0, "wide": 2}
+"""Of the lanes of `planner.service.solvers`."""
 
 
 @dataclass
@@ -56,6 +67,40 @@ class Server:
         text = self.log.read_text().splitlines()
         return [json.loads(line) for line in text if not line.startswith("Planner at ")]
 
+    def solvers(self, lane: str) -> list[int]:
+        """Process ids of a lane's solvers, which are told apart by how nice they are."""
+        mine = os.getpriority(os.PRIO_PROCESS, self.process.pid)
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        found = [
+            int(pid)
+            for pid in children.split()
+            if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+            and os.getpriority(os.PRIO_PROCESS, int(pid)) == mine + NICENESS[lane]
+        ]
+        assert found, f"no solver of the lane '{lane}' among {children}"
+        return found
+
+    def count(self, lane: str, state: str) -> float:
+        """How many questions of a lane are `running` or `waiting`."""
+        line = f'planner_lane{{lane="{lane}",state="{state}"}} '
+        return float(self.get("/metrics").text.partition(line)[2].split()[0])
+
+    @contextmanager
+    def paused(self, lane: str) -> Iterator[None]:
+        """Its solvers stand still: what they are asked is answered afterwards, however quick it is.
+
+        So that what happens beside a long question never depends on how fast the machine is.
+        """
+        pids = self.solvers(lane)
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                with suppress(ProcessLookupError):  # it overran its time and was ended
+                    os.kill(pid, signal.SIGCONT)
+
     def stop(self) -> int:
         """End it as a supervisor would; the exit code."""
         if self.process.poll() is None:
@@ -65,6 +110,14 @@ class Server:
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise
+
+
+def until(true: Callable[[], object]) -> None:
+    """Waits for something that must come true."""
+    deadline = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def run_async(work: Coroutine[Any, Any, None]) -> None:

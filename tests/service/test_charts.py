@@ -25,6 +25,7 @@ def _legend(page: Any, name: str) -> list[list[str]]:
 
 def _drawn(page: Any) -> Any:
     page.wait_for_selector("#split-chart .legend li")
+    page.wait_for_selector("#map-chart .legend li")
     page.wait_for_timeout(400)  # charts are drawn once more when the curves arrive
     return page
 
@@ -83,9 +84,12 @@ def test_the_split_has_a_total_and_says_what_it_is_a_share_of(open_page: Open) -
     assert plan.recipe.flops.total < 0.5 * plan.problem.budget
     share = f"{100 * plan.recipe.flops.total / plan.problem.budget:.1f}%"
     assert total[1] == f"{units.format_flops(plan.recipe.flops.total)} FLOPs, {share} of the budget"
-    assert units.format_flops(plan.recipe.flops.total) in page.inner_text("#flops tfoot")
+    spent = plan.recommendation.flops.total
+    assert spent != plan.recipe.flops.total  # the table beside it is the recommended recipe's
+    assert page.inner_text("#compute-title") == "Compute of the recommended recipe"
+    assert units.format_flops(spent) in page.inner_text("#flops tfoot")
     assert "share of the budget" not in page.evaluate(
-        "fetch('/page/charts.js').then((answer) => answer.text())"
+        "fetch('/page/charts/split.js').then((answer) => answer.text())"
     )
 
 
@@ -121,15 +125,19 @@ def test_ranges_hold_what_was_asked(open_page: Open, tmp_path: Path) -> None:
 
 def test_crossovers_say_whether_they_are_measured(open_page: Open) -> None:
     """A crossover beyond the measured range carries the mark of extrapolation, one inside none."""
-    from coefficients import load
-    from planner.analysis.compare import compare
+    import numpy as np
 
-    page = _drawn(open_page("#budget=1e21&student=1B"))
-    curves = compare(Problem(1e18, 1e9), [1e18, 1e27], (), load("busbridge2025"))[0].curves
+    from planner.questions.compare.answer import compare
+
+    page = _drawn(open_page("#budget=1e20&student=500M&teacher=size=1B,tokens=20B"))
+    problem = Problem.from_mapping(
+        {"budget": 1e18, "student": "500M", "teachers": ["size=1B,tokens=20B"]}
+    )
+    curves = compare(problem, np.geomspace(1e18, 1e27, 55))[0].curves
     found = [cross for curve in curves for cross in curve.crossovers]
     shown = {row[0] for row in _legend(page, "loss")}
 
-    assert {cross.in_domain for cross in found} >= {False}
+    assert {cross.in_domain for cross in found} == {True, False}
     for cross in found:
         text = next(line for line in shown if units.format_flops(cross.budget) in line)
         after = text.partition(units.format_flops(cross.budget))[2]

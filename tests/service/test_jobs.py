@@ -11,10 +11,15 @@ import pytest
 
 from planner.client import Client
 from planner.errors import DocumentError
-from planner.service.endpoints import EXAMPLE_RUNS
 from tests.service.conftest import Server, limited, serving
 
 CSV = {"Content-Type": "text/csv"}
+RUNS = "parameters,tokens,cross_entropy\n" + "".join(
+    f"{n:g},{d:g},{1.69 + 406.4 / n**0.34 + 410.7 / d**0.28:.5f}\n"
+    for n in (1e8, 3e8, 1e9, 3e9)
+    for d in (2e9, 1e10, 5e10, 2e11)
+)
+"""Sixteen exact runs of Hoffmann et al. 2022 (Eq. 10), for law=hoffmann."""
 
 
 def _upload(server: Server, text: str, **query: Any) -> httpx.Response:
@@ -35,7 +40,7 @@ def test_a_fit_recovers_the_law_and_says_how_far_it_is(server: Server) -> None:
     stages: list[str] = []
 
     found = Client(server.url).fit(
-        EXAMPLE_RUNS, progress=lambda done, message: stages.append(message),
+        RUNS, progress=lambda done, message: stages.append(message),
         law="hoffmann", resamples=64, judgement="false",
     )  # fmt: skip
 
@@ -66,10 +71,14 @@ def test_a_fitted_set_answers_other_questions(server: Server, tmp_path: Path) ->
     found = client.fit("\n".join(rows), resamples=0, judgement="false")
     question = {"budget": 1e21, "student": "1B"}
     fitted = client.plan(question, coefficients=found["coefficients"])
-    published = client.plan(question)
+    published = client.plan(question, coefficients="busbridge2025")
+    default = client.plan(question)
 
     assert fitted["recipe"]["student"]["cross_entropy"] == pytest.approx(
         published["recipe"]["student"]["cross_entropy"], abs=2e-3
+    )
+    assert fitted["recipe"]["student"]["cross_entropy"] != pytest.approx(
+        default["recipe"]["student"]["cross_entropy"], abs=2e-3
     )
 
 
@@ -97,16 +106,14 @@ def test_a_joint_fit_and_wishes_are_the_librarys(server: Server) -> None:
     assert found["coefficients"]["supervised"]["E"] == pytest.approx(here.values["supervised.E"])
 
 
-def test_bad_runs_fail_with_every_fault(server: Server) -> None:
-    """The job fails, its result is a 422 that lists the faults by row, the client raises them."""
-    bad = EXAMPLE_RUNS.replace("1e+08,2e+09", "many,2e+09").replace("3e+09,2e+11", "3e+09,-1")
+def test_bad_runs_are_refused_with_every_fault(server: Server) -> None:
+    """No job is accepted: a 422 at once that lists the faults by row, the client raises them."""
+    bad = RUNS.replace("1e+08,2e+09", "many,2e+09").replace("3e+09,2e+11", "3e+09,-1")
 
-    job = _finished(server, _upload(server, bad, law="hoffmann", resamples=0).json())
-    result = server.get(job["result"])
+    answer = _upload(server, bad, law="hoffmann", resamples=0)
 
-    assert job["state"] == "failed"
-    assert result.status_code == 422
-    assert len(result.json()["problems"]) == 2
+    assert answer.status_code == 422
+    assert len(answer.json()["problems"]) == 2
     with pytest.raises(DocumentError, match="problem"):
         Client(server.url).fit(bad, law="hoffmann", resamples=0)
 
@@ -116,10 +123,10 @@ def test_options_are_judged_before_the_job(server: Server) -> None:
     for query in ({"law": "nix"}, {"laww": "hoffmann"}, {"resamples": 10**6}, {"resamples": -1},
                   {"base": "/etc/passwd"}, {"protocol": "x"}, {"fix": "E"}, {"bound": "E=1"},
                   {"bound": "E=a:b"}, {"fix": ["E=1", "E=2"]}):  # fmt: skip
-        assert _upload(server, EXAMPLE_RUNS, **query).status_code == 422
+        assert _upload(server, RUNS, **query).status_code == 422
     too_long = "a,b\n" + "1,2\n" * 30_000
-    job = _finished(server, _upload(server, too_long, law="hoffmann").json())
-    assert "more than 20,000 lines" in server.get(job["result"]).json()["detail"]
+    answer = _upload(server, too_long, law="hoffmann")
+    assert "more than 20,000 lines" in answer.json()["detail"]
     assert _upload(server, " " * 5_000_000).status_code == 413
 
 
@@ -127,8 +134,7 @@ def test_a_job_is_cancelled_while_others_go_on() -> None:
     """Cancelling ends a running job at once; waiting ones take its place; a crowd is refused."""
     with serving(code=limited(jobs_waiting=2)) as server:
         jobs = [
-            _upload(server, EXAMPLE_RUNS, law="hoffmann", resamples=4096, seed=seed)
-            for seed in range(5)
+            _upload(server, RUNS, law="hoffmann", resamples=4096, seed=seed) for seed in range(5)
         ]
         taken = [job.json() for job in jobs if job.status_code == 202]
         refused = [job for job in jobs if job.status_code != 202]
@@ -156,7 +162,7 @@ def test_a_job_is_cancelled_while_others_go_on() -> None:
 def test_a_job_has_a_time_limit() -> None:
     """Beyond its seconds a job fails with a sentence that says so."""
     with serving(code=limited(job_seconds=0.2)) as server:
-        job = _finished(server, _upload(server, EXAMPLE_RUNS, law="hoffmann").json())
+        job = _finished(server, _upload(server, RUNS, law="hoffmann").json())
 
         assert job["state"] == "failed"
         assert server.get(job["result"]).status_code == 504

@@ -6,14 +6,15 @@ import json
 
 import httpx
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from coefficients import load
+from coefficients import available, load
 from planner import Problem, solve, units
 from planner.errors import INPUT_ERRORS
+from planner.questions.plan.answer import Plan
 from planner.reports import FORMATS
-from planner.reports.read import check_recipe
+from tests.examples import examples
 from tests.service.conftest import Server
 
 QUESTIONS: list[dict[str, object]] = [
@@ -39,39 +40,57 @@ def test_the_document_is_the_command_lines_to_the_byte(
 
         assert answer.status_code == 200
         assert answer.headers["content-type"].partition(";")[0] == form.media_type
-        assert answer.content.decode() == form.render(plan)
+        assert answer.content.decode() == plan.render(name)
 
 
-def test_the_accept_header_chooses_a_format(server: Server) -> None:
-    """TOML by its media type; JSON for a browser's or curl's anything."""
+def test_the_query_chooses_a_format(server: Server) -> None:
+    """JSON unless another is asked for; a misspelt or repeated parameter is refused."""
     question = {"budget": "1e21", "student": "1B"}
 
-    toml = server.post("/v1/plan", question, headers={"Accept": "application/toml"})
-    anything = server.post("/v1/plan", question, headers={"Accept": "*/*"})
+    toml = server.post("/v1/plan?format=toml", question)
+    plain = server.post("/v1/plan", question)
 
-    assert toml.text.startswith("# Distillation recipe")
-    assert check_recipe(anything.json())["kind"] == "plan"
+    assert toml.headers["content-type"].startswith("application/toml")
+    assert Plan.from_document(plain.json()).kind == "plan"
+    assert "did you mean format" in server.post("/v1/plan?fromat=toml", question).json()["detail"]
+    assert server.post("/v1/plan?format=toml&format=json", question).status_code == 422
 
 
 MISTAKES: list[dict[str, object]] = [
-    {},
     {"budget": "1e21", "student": "1X"},
     {"budget": "many"},
     {"budget": -1},
-    {"budget": True},
-    {"budget": "1e21", "studnet": "1B"},
     {"budget": "1e21", "scenario": "fulll"},
     {"budget": "1e21", "charge_inference": 2},
-    {"budget": "1e21", "teacher": "size=7B"},
-    {"budget": "1e21", "teacher": {"loss": 2.0}},
-    {"budget": "1e21", "teacher": {"loss": 1.0, "size": "7B"}},
+    {"budget": "1e21", "teachers": ["size=7B"]},
+    {"budget": "1e21", "teachers": [{"loss": 2.0}]},
+    {"budget": "1e21", "teachers": [{"loss": 1.0, "size": "7B"}]},
     {"budget": "1e21", "tolerance": 0},
     {"budget": "1e21", "bounds": "none"},
     {"budget": "1e21", "min_student_size": "2B", "max_student_size": "1B"},
     {"budget": "1e12", "student": "1B"},
     {"budget": "1e21", "student": "1B", "coefficients": "hoffmann2022"},
-    {"budget": "1e21", "stay_in_domain": "yes"},
 ]
+
+UNSOUND: list[tuple[dict[str, object], str]] = [
+    ({}, "Budget: field required"),
+    ({"budget": True}, "Budget True is not a number"),
+    ({"budget": "1e21", "studnet": "1B"}, "Unknown key 'studnet'; did you mean student?"),
+    ({"budget": "1e21", "stay_in_domain": "yes"}, "valid boolean"),
+    ({"budget": "1e21", "student": ["1B"]}, "must be a number or text"),
+]
+
+
+@pytest.mark.parametrize(("question", "words"), UNSOUND, ids=str)
+def test_an_unsound_body_is_a_sentence(
+    server: Server, question: dict[str, object], words: str
+) -> None:
+    """Keys and types are checked against the question's fields, each fault with its place."""
+    answer = server.post("/v1/plan", question)
+
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert words in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("question", MISTAKES, ids=str)
@@ -116,7 +135,7 @@ def test_no_text_of_a_client_is_a_path(server: Server) -> None:
         answer = server.post("/v1/plan", {"budget": "1e21", "coefficients": name})
 
         assert answer.status_code == 422
-        assert answer.json()["detail"].startswith(f"Unknown coefficient set '{name}'.")
+        assert answer.json()["detail"].startswith(f"Unknown coefficients '{name}'.")
         assert "does not exist" not in answer.text
 
 
@@ -160,7 +179,7 @@ quantity = st.one_of(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(value=quantity)
 def test_the_server_reads_quantities_as_the_library_does(server: Server, value: object) -> None:
     """A student's size is taken or refused over HTTP with the sentence units.parse_count gives."""
@@ -197,7 +216,8 @@ def test_catalogues_list_what_ships(server: Server) -> None:
     assert [each["name"] for each in scenarios["scenarios"]] == [
         "best-case", "teacher-inference", "teacher-pretraining", "full",
     ]  # fmt: skip
-    assert sets[0]["name"] == "busbridge2025"
+    assert [each["name"] for each in sets] == available()
+    assert sets[0]["name"] == Problem.coefficients == "busbridge2025-refit"
     law = load("busbridge2025").distillation
     assert law is not None
     assert one["distillation"]["d1"]["value"] == law.d1

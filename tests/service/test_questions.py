@@ -15,7 +15,7 @@ import pytest
 from tests.service.conftest import ROOT, Server
 
 PAIRS: list[tuple[str, dict[str, Any], list[str]]] = [
-    ("compare", {"budget": "1e20:1e22:5", "students": ["300M", "1B"]},
+    ("compare-supervised", {"budget": "1e20:1e22:5", "students": ["300M", "1B"]},
      ["compare-supervised", "--budget", "1e20:1e22:5", "--student", "300M,1B"]),
     ("target", {"loss": 2.3, "student": "1B"}, ["target", "--loss", "2.3", "--student", "1B"]),
     ("target", {"like": "size=3B,tokens=60B", "student": "1B"},
@@ -28,8 +28,8 @@ PAIRS: list[tuple[str, dict[str, Any], list[str]]] = [
      ["explain", "--budget", "1e21", "--student", "1B"]),
     ("near-optimal", {"budget": "1e21", "student": "1B", "within": 0.002},
      ["near-optimal", "--budget", "1e21", "--student", "1B", "--within", "0.2%"]),
-    ("family", {"budget": "1e22", "students": ["300M", "1Bx2"], "growth": False, "cached": True},
-     ["family", "--budget", "1e22", "--student", "300M,1Bx2", "--no-growth", "--cached"]),
+    ("family", {"budget": "1e22", "students": ["300M", "1Bx2"], "cached": True},
+     ["family", "--budget", "1e22", "--student", "300M,1Bx2", "--cached"]),
     ("teachers", {"budget": "1e21", "student": "1B", "logits": "stored"},
      ["teachers", "--budget", "1e21", "--student", "1B", "--logits", "stored"]),
 ]  # fmt: skip
@@ -81,19 +81,18 @@ def test_a_plan_can_be_evaluated_as_it_came(server: Server) -> None:
     both = server.post("/v1/evaluate", {"recipe": plan, "student": "1B"})
 
     assert found.status_code == 200
-    assert found.json()["kind"] == "evaluation"
+    assert found.json()["kind"] == "evaluate"
     assert broken.status_code == 422
     assert broken.json()["problems"]
-    assert "keep one" in both.json()["detail"]
+    assert "are given" in both.json()["detail"]
 
 
 MISTAKES: list[tuple[str, dict[str, Any], str]] = [
-    ("compare", {"students": ["1B"]}, "a budget is missing"),
-    ("compare", {"budget": "1e22:1e20"}, "does not rise"),
-    ("compare", {"budget": "1e20", "students": "1B"}, "is not a list"),
-    ("target", {}, "give either a loss"),
+    ("compare-supervised", {"students": ["1B"]}, "field required"),
+    ("compare-supervised", {"budget": "1e22:1e20"}, "does not rise"),
+    ("target", {}, "give either --loss 2.2 or --like"),
     ("target", {"loss": 0.5, "student": "1B"}, ""),
-    ("target", {"loss": 2.3, "budget": 1e21}, "no place in this question"),
+    ("target", {"loss": 2.3, "budget": 1e21}, "unknown key 'budget'"),
     ("evaluate", {"student": "1B"}, "a recipe needs"),
     ("near-optimal", {"budget": 1e21, "within": 0.1, "compute": 0.1}, "not both"),
     ("family", {"budget": 1e21, "students": []}, "needs students"),
@@ -102,6 +101,7 @@ MISTAKES: list[tuple[str, dict[str, Any], str]] = [
     ("teachers", {"budget": 1e21, "student": "1B", "logits": "free"}, "'paid' or 'stored'"),
     ("sweep", {"budget": "1e19:1e20:5000,1e20:1e21:9000"}, "at most 10,000"),
     ("sweep", {"budget": 1e21, "scenarios": ["half"]}, "unknown scenario"),
+    ("sweep", {"budget": []}, "a sweep needs budgets"),
 ]
 
 

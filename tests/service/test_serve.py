@@ -15,8 +15,7 @@ import pytest
 
 from planner import InfeasibleError, Problem, solve
 from planner.client import BusyError, Client, ServiceError
-from planner.errors import INPUT_ERRORS
-from planner.service.endpoints import ENDPOINTS
+from planner.errors import INPUT_ERRORS, ProblemError
 from tests.service.conftest import ROOT, Server, limited, serving
 
 PLAN = {"budget": "1e21", "student": "1B"}
@@ -44,7 +43,7 @@ def test_an_open_address_without_a_token_is_remarked() -> None:
         assert "without a token" in server.log.read_text()
 
 
-@pytest.mark.parametrize(("name", "code"), [("SIGTERM", -15), ("SIGINT", 130)])
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 0), ("SIGINT", 130)])
 def test_a_signal_finishes_what_was_accepted(name: str, code: int) -> None:
     """A request in flight at the signal is answered in full, and no solver stays behind."""
     with serving() as server:
@@ -123,8 +122,10 @@ def test_a_restart_under_load_loses_nothing_silently() -> None:
     assert all("does not answer" in each for each in refused)
     assert any(isinstance(answer, float) for answer in answers.values())
     for budget, loss in expected.items():
-        assert answers[budget] in (loss, *refused)
-    assert later["recipe"]["student"]["cross_entropy"] == expected[budgets[0]]
+        # plans that arrive together are solved in one batch, which may change the last digits
+        assert answers[budget] in refused or answers[budget] == pytest.approx(loss, abs=1e-9)
+    loss = later["recipe"]["student"]["cross_entropy"]
+    assert loss == pytest.approx(expected[budgets[0]], abs=1e-9)
 
 
 def test_the_client_raises_what_the_library_raises(server: Server) -> None:
@@ -133,20 +134,23 @@ def test_the_client_raises_what_the_library_raises(server: Server) -> None:
     problem = Problem(budget=1e22, student=2e9, stay_in_domain=True)
 
     assert client.plan(problem) == solve(problem).to_dict()
-    for given in ({"budget": 1e12, "student": "1B"}, {"budget": "x"}, {"budget": 1, "b": 2},
+    for given in ({"budget": 1e12, "student": "1B"}, {"budget": "x"},
                   {"budget": 1e21, "coefficients": "hoffmann2022"}):  # fmt: skip
         with pytest.raises(INPUT_ERRORS) as here:
             solve(Problem.from_mapping(given))
         with pytest.raises(type(here.value)) as there:
             client.plan(given)
         assert str(there.value).lower() == str(here.value).lower()
+    with pytest.raises(ProblemError, match="Unknown key 'budgte'; did you mean budget"):
+        client.plan(budget=1e21, budgte=1e21)
     with pytest.raises(InfeasibleError) as small:
         client.plan(budget=1e12, student="1B")
     assert small.value.minimum_budget is not None
     assert client.scenarios()["default"] == "full"
     assert client.coefficients("busbridge2025")["name"] == "busbridge2025"
     assert client.target(loss=2.3, student="1B")["kind"]
-    assert client.compare(budget="1e20:1e22:5", students=["1B"])["kind"] == "comparison"
+    compared = client.compare_supervised(budget="1e20:1e22:5", students=["1B"])
+    assert compared["kind"] == "compare-supervised"
 
 
 def test_the_client_says_what_is_wrong_with_a_server() -> None:
@@ -191,19 +195,19 @@ def test_the_wider_views_come_from_a_server_too(server: Server, view: tuple[str,
 
 def test_wider_views_do_not_hold_up_plans_and_bad_ones_are_refused(server: Server) -> None:
     """They are answered in the wide lane; a view that is none gets a sentence."""
-    plan, *_ = ENDPOINTS
+    from planner.questions.plan.question import PlanQuestion
 
-    assert plan.lane_for({"format": "json"}) == "quick"
-    assert plan.lane_for({"format": "json", "sensitivity": True}) == "wide"
-    for query, says in (
-        ("robust=best", "choose expected or worst"),
-        ("sensitivity=perhaps", "true or false"),
-        ("near_optimal=200%25", "between 0 and 100%"),
+    assert PlanQuestion(**PLAN).quick
+    assert not PlanQuestion(**PLAN, sensitivity=True).quick
+    for view, says in (
+        ({"robust": "best"}, "should be 'expected' or 'worst'"),
+        ({"sensitivity": "perhaps"}, "Sensitivity: input should be a valid boolean"),
+        ({"near_optimal": "200%"}, "between 0 and 100%"),
     ):
-        answer = server.post(f"/v1/plan?{query}", PLAN)
+        answer = server.post("/v1/plan", {**PLAN, **view})
 
         assert answer.status_code == 422
-        assert says in answer.json()["detail"]
+        assert says in str(answer.json())
 
 
 def test_plan_with_a_server_fails_the_same(server: Server) -> None:

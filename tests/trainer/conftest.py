@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("torch", reason="the trainer's tests need the extra `trainer`")
+pytest.importorskip("torch", reason="the trainer's tests need PyTorch (extra `test-all`)")
 
 import torch
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from planner.cli import benchmark, capacity_gap, measure_teacher, train
+from planner.cli import benchmark, measure_teacher, train
 from planner.errors import PlannerError
 from planner.trainer.data import DataSpec
 from planner.trainer.record import read_log
@@ -66,7 +66,7 @@ def test_train_teacher_then_students(runs: tuple[Path, list[object]]) -> None:
 
 
 def test_train_from_stored_logits(runs: tuple[Path, list[object]]) -> None:
-    """Logits are stored on first use, and later students read them."""
+    """Logits are stored on first use, and later students read them and add what they lack."""
     root, options = runs
     words = ["student", "--layers", "1", "--tokens", "1K", "--teacher", root / "teacher"]
     words += ["--logits", root / "logits"]
@@ -76,7 +76,15 @@ def test_train_from_stored_logits(runs: tuple[Path, list[object]]) -> None:
     assert "of the mass" in run(train.command, *first, *options)
     before = {path: path.stat().st_mtime_ns for path in (root / "logits").rglob("*")}
     run(train.command, *words, "--output", root / "l2", "--seed", "1", "--quiet", *options)
-    assert {path: path.stat().st_mtime_ns for path in (root / "logits").rglob("*")} == before
+    after = {path: path.stat().st_mtime_ns for path in (root / "logits").rglob("*.npy")}
+    kept = {path: time for path, time in before.items() if path.suffix == ".npy"}
+    assert kept.items() < after.items()
+    run(train.command, *words, "--output", root / "l3", "--layers", "2", "--quiet", *options)
+    assert {path: path.stat().st_mtime_ns for path in (root / "logits").rglob("*.npy")} == after
+    sampled = [*words[:-1], root / "sampled", "--output", root / "l4", "--samples", "12"]
+    assert "hold 100.0" in run(train.command, *sampled, "--quiet", *options)
+    with pytest.raises(PlannerError, match="instead of --top-k"):
+        run(train.command, *sampled, "--top-k", "12", "--quiet", *options)
 
 
 def test_train_writes_tensorboard_events(runs: tuple[Path, list[object]]) -> None:
@@ -146,10 +154,9 @@ def test_train_writes_an_offline_wandb_run(runs: tuple[Path, list[object]], tmp_
 def test_train_from_a_recipe(tmp_path: Path, runs: tuple[Path, list[object]]) -> None:
     """A recipe gives layers and tokens; at its own scale it is refused where the data is small."""
     from planner import Problem, solve
-    from planner.reports import FORMATS
 
     recipe = tmp_path / "recipe.json"
-    recipe.write_text(FORMATS["json"].render(solve(Problem(budget=1e20, student=3e8))))
+    recipe.write_text(solve(Problem(budget=1e20, student=3e8)).render("json"))
     words = ["student", "--recipe", recipe, "--teacher", "t", "--output", tmp_path / "s"]
     with pytest.raises(PlannerError, match="would repeat the student split"):
         run(train.command, *words, "--quiet", *runs[1])
@@ -213,20 +220,3 @@ def test_benchmark() -> None:
     assert 0 < found["training"]["utilisation"] < 1
     assert found["inference"]["tokens_per_second"] > 0
     assert 0 < found["training"]["of_matmul"] < 1
-
-
-def test_capacity_gap(tmp_path: Path) -> None:
-    """Both miniatures as tables, JSON and pictures."""
-    picture = tmp_path / "gap.svg"
-    text = run(capacity_gap.command, "kernel", "--student", "200", "--plot", picture)
-    (best,) = (line for line in text.splitlines() if "best student" in line)
-    assert best.split()[0] == "200"
-    assert "<svg" in picture.read_text()
-    words = ["mapping", "--effort", "0.01", "--length", "4", "--student", "8", "--format", "json"]
-    for vary in ("size", "data"):
-        found = json.loads(
-            run(capacity_gap.command, *words, "--teachers", "8,64", "--vary", vary, "--quiet")
-        )
-        assert len(found["student"]) == 2
-    with pytest.raises(PlannerError, match="not a list"):
-        run(capacity_gap.command, "kernel", "--teachers", "few")

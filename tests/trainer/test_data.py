@@ -7,11 +7,13 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from planner.errors import PlannerError
+from planner.trainer import data
 from planner.trainer.data import (
     SPLITS,
     Dataset,
@@ -91,7 +93,7 @@ def test_windows_are_the_token_stream(dataset: Dataset, monkeypatch: pytest.Monk
 
 def test_windows_cross_shards(cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Where one shard ends and the next begins makes no difference."""
-    monkeypatch.setattr("planner.trainer.data.SHARD_TOKENS", 5_000)
+    monkeypatch.setattr("planner.trainer.data.PART_CHARACTERS", 100_000)
     split, whole = prepare(DATA, tmp_path).split("student"), prepare(DATA, cache).split("student")
     assert len(split.shards) > 2
     for window in range(0, split.windows(300), 3):
@@ -151,7 +153,7 @@ def test_a_full_disk_is_named_and_loses_nothing(
     kept = prepare(replace(DATA, max_documents=20), tmp_path)
     with full_disk(size), pytest.raises(StorageError, match=r"cannot write tokens.*File too large"):
         prepare(DATA, tmp_path)
-    assert {path for path in tmp_path.iterdir() if path.is_dir()} == {kept.root}
+    assert {path for path in tmp_path.glob("[!.]*") if path.is_dir()} == {kept.root}
     assert prepare(DATA, tmp_path).split("student").window(0, 32).size == 33
 
 
@@ -206,7 +208,9 @@ def word_level(path: Path, entries: dict[str, int], unknown: str) -> DataSpec:
     tokenizer.save(str(path / "tokenizer.json"))
     lines = (json.dumps({"text": "c" + " c" * number}) + "\n" for number in range(60))
     (path / "corpus.jsonl").write_text("".join(lines))
-    return DataSpec(str(path / "corpus.jsonl"), tokenizer=str(path), validation_share=0.2)
+    return DataSpec(
+        str(path / "corpus.jsonl"), tokenizer=str(path), validation_share=0.2, end_token="a"
+    )
 
 
 def test_the_largest_id_decides_the_vocabulary(tmp_path: Path) -> None:
@@ -237,3 +241,61 @@ def test_a_model_of_another_vocabulary_is_refused(
     spec = replace(spec, model=replace(spec.model, vocabulary=entries))
     with pytest.raises(PlannerError, match=rf"vocabulary of {entries} .*320; give them the same"):
         train(spec, tmp_path / "run", Machine(device="cpu"), cache=cache)
+
+
+def test_a_killed_tokenisation_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts that were written are not made again, and the result is that of no kill."""
+    monkeypatch.setattr(data, "PART_CHARACTERS", 60_000)
+    whole = prepare(DATA, tmp_path / "whole")
+    encode, calls = data._encode, []
+
+    def counted(*given: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return encode(*given)
+
+    monkeypatch.setattr(data, "_encode", counted)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(DATA, tmp_path / "cut")
+    before = len(calls)
+    made = prepare(DATA, tmp_path / "cut")
+    parts = len(list(made.root.glob("part-*")))
+    assert len(calls) - before == parts - 2
+    assert [made.split(name).hash for name in SPLITS] == [whole.split(name).hash for name in SPLITS]
+
+
+def test_near_duplicates_are_not_held_out(tmp_path: Path) -> None:
+    """A held-out document that mostly stands in training text too is taken out and reported."""
+    spec = DataSpec(str(tmp_path / "corpus.jsonl"), vocabulary=300, validation_share=0.2)
+    words = np.random.default_rng(0).integers(10_000, 99_999, (60, 80))
+    texts = [" ".join(map(str, row)) for row in words]
+    held = [text for text in texts if spec.split_of(text) == "validation"]
+    copied = next(
+        text for n in range(100)
+        if spec.split_of(text := f"{held[0]} Copied, number {n}.") != "validation"
+    )  # fmt: skip
+    lines = (json.dumps({"text": text}) + "\n" for text in [*texts, copied])
+    (tmp_path / "corpus.jsonl").write_text("".join(lines))
+    made = prepare(spec, tmp_path / "cache")
+    found = made.near_duplicates
+    assert (found["documents"], found["near_duplicates"], found["removed"]) == (len(held), 1, True)
+    assert found["share_of_tokens"] == pytest.approx(1 / len(held), rel=0.1)
+    split = made.split("validation")
+    text = made.tokenizer.decode(list(split.window(0, split.tokens - 1)))
+    assert held[0] not in text
+    assert held[1] in text
+
+
+def test_documents_of_windows(dataset: Dataset) -> None:
+    """The document of a token changes after every end token; samples come from all of the split."""
+    split = dataset.split("validation")
+    indices = np.arange(split.windows(32))
+    tokens, owners = split.batch(indices, 32)[:, :-1], split.document_of(indices, 32)
+    end = dataset.tokenizer.token_to_id(data.END)
+    changes = np.flatnonzero(np.diff(owners.ravel()))
+    np.testing.assert_array_equal(changes, np.flatnonzero(tokens.ravel()[:-1] == end))
+    few = split.sample(32, 320)
+    assert len(few) == 10
+    assert few.max() > split.windows(32) // 2
+    assert len(split.sample(32, None)) == split.windows(32)

@@ -82,7 +82,7 @@ def test_a_step_on_stored_logits_stays_on_its_device(
     """What is read from disk arrives on the device."""
     logits = tmp_path / "logits"
     store_logits(
-        str(teacher_run), DATA, logits, context=32, top_k=8,
+        str(teacher_run), DATA, logits, context=32, entries=8,
         machine=Machine(device="cpu"), cache=cache,
     )  # fmt: skip
     run = step_on(

@@ -12,9 +12,8 @@ import pytest
 import torch
 
 from planner.errors import MissingExtraError, PlannerError
-from planner.trainer import fused
 from planner.trainer.engine import Machine
-from planner.trainer.loss import Objective
+from planner.trainer.loss import Objective, make_loss
 from planner.trainer.train import train
 from tests.trainer.conftest import supervised
 
@@ -24,8 +23,7 @@ import sys
 from pathlib import Path
 import torch
 from planner.trainer.engine import Machine
-from planner.trainer.fused import FusedLoss
-from planner.trainer.loss import TERMS, LinearLoss
+from planner.trainer.loss import TERMS, FusedLoss, LinearLoss
 from planner.trainer.record import read_log
 from planner.trainer.train import train
 from tests.trainer.conftest import supervised
@@ -83,7 +81,7 @@ def test_the_fused_kernel_is_refused_where_it_cannot_be_used(
     assert not (tmp_path / "a").exists()
     cuda = torch.device("cuda", 0)
     with pytest.raises(PlannerError, match="supervised runs only"):
-        fused.make_loss("liger", Objective(), 1e-4, cuda, compiled=False)
+        make_loss("liger", Objective(), 1e-4, cuda, compiled=False)
     monkeypatch.setitem(sys.modules, "liger_kernel", None)
     with pytest.raises(MissingExtraError, match="gpu"):
-        fused.make_loss("liger", None, 1e-4, cuda, compiled=False)
+        make_loss("liger", None, 1e-4, cuda, compiled=False)

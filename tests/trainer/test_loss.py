@@ -54,7 +54,12 @@ def naive(
     log_q, log_p = (torch.log_softmax(x / tau, -1) for x in (logits, teacher))
     if objective.top_k or objective.top_p:
         log_q, log_p = truncated(objective, log_q, log_p)
-    if objective.direction == "forward":
+    if objective.direction == "jsd":
+        p, q, beta = log_p.exp(), log_q.exp(), objective.beta
+        m = beta * p + (1 - beta) * q
+        kd = beta * (torch.special.xlogy(p, p) - torch.special.xlogy(p, m)).sum()
+        kd = kd + (1 - beta) * (q * (log_q - m.log())).sum()
+    elif objective.direction == "forward":
         kd = -(log_p.exp() * log_q.masked_fill(log_p == -torch.inf, 0)).sum()
     else:
         kd = functional.kl_div(log_p, log_q, log_target=True, reduction="sum")
@@ -95,6 +100,9 @@ OBJECTIVES = {
     "top-k, bucket, warm": Objective(top_k=7, tail="bucket", temperature=2.0),
     "top-p": Objective(top_p=0.8, mixing=0.6),
     "both": Objective(top_k=9, top_p=0.7),
+    "jsd": Objective(direction="jsd", temperature=1.5),
+    "jsd, near the student": Objective(direction="jsd", beta=0.9, mixing=0.4),
+    "jsd, top-k": Objective(direction="jsd", beta=0.3, top_k=7),
     "reverse, bucket": Objective(direction="reverse", top_k=5, tail="bucket"),
 }
 
@@ -120,6 +128,26 @@ def test_chunked_loss_and_gradients_equal_the_naive_ones(name: str, elements: in
     assert sums[TERMS.index("tokens")].item() == (labels != IGNORE).sum().item()
     for ours, theirs in zip(got, wanted, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=2e-4, atol=2e-4)
+
+
+@pytest.mark.parametrize("name", ["supervised", "mixed", "reverse", "top-k, bucket"])
+def test_padding_of_the_vocabulary_changes_nothing(name: str) -> None:
+    """Rows that mean no token leave loss and gradients as they are and get none themselves."""
+    objective = OBJECTIVES[name]
+    hidden, head, labels, teacher_hidden, teacher_head = problem(torch.float32)
+    signal = Dense(teacher_hidden, teacher_head) if objective else None
+    loss, _ = LinearLoss(objective, Z, elements=7 * V)(hidden, head, labels, signal)
+    wanted = torch.autograd.grad(loss, (hidden, head))
+    wide = torch.cat((head.detach(), torch.randn(14, D))).requires_grad_()
+    if objective:
+        signal = Dense(teacher_hidden, torch.cat((teacher_head, torch.randn(6, T))), V)
+    padded = LinearLoss(objective, Z, elements=7 * V, vocabulary=V)
+    again, _ = padded(hidden, wide, labels, signal)
+    got = torch.autograd.grad(again, (hidden, wide))
+    assert again.item() == pytest.approx(loss.item(), rel=1e-6)
+    torch.testing.assert_close(got[0], wanted[0])
+    torch.testing.assert_close(got[1][:V], wanted[1])
+    assert not got[1][V:].any()
 
 
 def test_agrees_with_torchs_own_chunked_cross_entropy() -> None:

@@ -15,7 +15,7 @@ from planner.trainer.engine import Engine
 from planner.trainer.loss import IGNORE
 from planner.trainer.measure import BINS, Tally, evaluate
 from planner.trainer.model import build
-from planner.trainer.teachers import decoder_logits, load_teacher
+from planner.trainer.teachers import OwnHead, load_teacher
 from tests.trainer.conftest import config
 
 
@@ -69,7 +69,7 @@ def test_evaluation_covers_the_held_out_text_once(dataset: Dataset, engine: Engi
     model = build(config(), 0)
     split = dataset.split("validation")
     results = [
-        evaluate(decoder_logits(model), split, 32, engine, batch=batch, max_tokens=3_000)
+        evaluate(OwnHead(model, config()), split, 32, engine, batch=batch, max_tokens=3_000)
         for batch in (1, 7)
     ]
     assert results[0].tokens == results[1].tokens == 3_000 // 32 * 32
@@ -83,9 +83,7 @@ def test_a_teacher_is_at_no_distance_from_itself(
     """KL and distributional calibration error of a model against itself vanish."""
     teacher = load_teacher(str(teacher_run), dataset, engine, 32)
     split = dataset.split("validation")
-    got = evaluate(
-        teacher.signal, split, 32, engine, max_tokens=2_000, source=lambda _, t: teacher.signal(t)
-    )
+    got = evaluate(teacher.signal, split, 32, engine, max_tokens=2_000, source=teacher.signal)
     assert got.kl == pytest.approx(0, abs=1e-6)
     assert got.ece_distribution == pytest.approx(0, abs=1e-6)
     plain = evaluate(teacher.signal, split, 32, engine, max_tokens=2_000)

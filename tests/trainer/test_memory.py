@@ -57,13 +57,17 @@ def test_the_estimate_is_a_close_upper_bound(
     assert measured + 0.6 * working < estimate < 1.35 * (measured + working)
 
 
-def gpu(monkeypatch: pytest.MonkeyPatch, gigabytes: float, **changes: Any) -> Engine:
+def gpu(
+    monkeypatch: pytest.MonkeyPatch, gigabytes: float, held: float = 0, **changes: Any
+) -> Engine:
     """An engine that believes to have a GPU of this much memory, and bfloat16."""
     engine = Engine(Machine(device="cpu", **changes))
     monkeypatch.setattr(engine, "device", SimpleNamespace(type="cuda"))
     monkeypatch.setattr(engine, "dtype", torch.bfloat16)
     about = SimpleNamespace(total_memory=gigabytes * GIGABYTE)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: about)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (about.total_memory - held, 0))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 0)
     return engine
 
 
@@ -77,6 +81,9 @@ def test_a_large_batch_is_cut_to_fit_the_gpu(monkeypatch: pytest.MonkeyPatch) ->
     assert microbatch(PAPER, 128, gpu(monkeypatch, 140)) > found
     assert microbatch(PAPER, 128, gpu(monkeypatch, 80, recompute=True)) > found
     assert microbatch(PAPER, 128, gpu(monkeypatch, 80), 20 * 10**9, 5_120) < found
+    capped = microbatch(PAPER, 128, gpu(monkeypatch, 80), 10**9, 2_048, 256_000)
+    assert capped < microbatch(PAPER, 128, gpu(monkeypatch, 80), 10**9, 2_048)
+    assert microbatch(PAPER, 128, gpu(monkeypatch, 80, held=60 * GIGABYTE)) < found
     assert microbatch(PAPER, 96, gpu(monkeypatch, 80)) in (8, 12, 16, 24, 32)
     assert microbatch(PAPER, 128, gpu(monkeypatch, 8)) == 1
 

@@ -10,7 +10,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from laws.architecture import Family
 from planner.errors import PlannerError
 from planner.trainer.loss import LinearLoss
-from planner.trainer.model import Config, build
+from planner.trainer.model import Config, Decoder, build
+from tests.trainer.conftest import VOCABULARY, config
 
 SMALL = Config(2, aspect_ratio=48, head_size=16, vocabulary=300, context=24, ffn_multiple=8)
 SHAPES = [SMALL, Config(3, 32, 32, 100, 16, 32), Config(1, 128, 128, 64, 8)]
@@ -113,3 +114,33 @@ def test_unbuildable_models_are_refused() -> None:
     """Heads that do not divide the width are named in the message."""
     with pytest.raises(PlannerError, match="head size of 48"):
         Config(1, aspect_ratio=64, head_size=48)
+
+
+def test_no_document_reads_another() -> None:
+    """With their numbers, what follows in a sequence does not depend on the document before."""
+    model = build(config(2), 0)
+    one, two = torch.randint(VOCABULARY, (2, 1, 32), generator=torch.Generator().manual_seed(0))
+    two[:, 12:] = one[:, 12:]
+    documents = (torch.arange(32) >= 12).long()[None]
+    with torch.no_grad():
+        apart = [model(tokens, documents=documents) for tokens in (one, two)]
+        together = [model(tokens) for tokens in (one, two)]
+        alone = model(one[:, 12:])
+    torch.testing.assert_close(apart[0][:, 12:], apart[1][:, 12:])
+    # rotary positions are relative: a document is the same wherever it stands
+    torch.testing.assert_close(apart[0][:, 12:], alone, rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(together[0][:, 12:], together[1][:, 12:])
+
+
+def test_weights_are_drawn_alike_whole_and_in_place() -> None:
+    """What fills a model without memory is what a whole one is built with."""
+    with torch.device("meta"):
+        empty = Decoder(config(2))
+    empty = empty.to_empty(device="cpu")
+    empty.reset_tables()
+    empty.initialise(5)
+    built = build(config(2), 5)
+    for p, q in zip(empty.parameters(), built.parameters(), strict=True):
+        assert torch.equal(p, q)
+    tokens = torch.arange(32)[None]
+    assert torch.equal(empty(tokens), built(tokens))

@@ -99,3 +99,16 @@ def test_absurd_settings_are_refused(given: dict[str, Any]) -> None:
     """They would train backwards, or for ever, and call it done."""
     with pytest.raises(PlannerError):
         Hyper(**given)
+
+
+def test_warmup_stable_decay() -> None:
+    """Up, at the peak until the last share of the run, and linearly down."""
+    hyper = Hyper(warmup_steps=10, schedule_form="wsd", decay_share=0.25, final_fraction=0.01)
+    rates = [hyper.schedule(step, 100) for step in range(100)]
+    assert rates[:10] == pytest.approx([0.1 * (n + 1) for n in range(10)])
+    assert rates[10:74] == [1.0] * 64
+    assert rates[99] == pytest.approx(0.01)
+    assert rates[87] == pytest.approx(0.01 + 0.99 * 12 / 25)
+    for wrong in ({"decay_share": 0.0}, {"beta2": 1.5}, {"weight_decay": -1.0}):
+        with pytest.raises(PlannerError, match=next(iter(wrong)).split("_")[0]):
+            Hyper(**wrong)

@@ -14,7 +14,7 @@ from planner.errors import MissingExtraError, PlannerError
 from planner.trainer import checkpoint, data
 from planner.trainer.data import Dataset, DataSpec
 from planner.trainer.engine import Engine, Machine
-from planner.trainer.loss import Dense, Full, Objective
+from planner.trainer.loss import Dense, Full, Objective, signal_rows
 from planner.trainer.teachers import load_teacher
 from planner.trainer.train import train
 from tests.trainer.conftest import DATA, HYPER, VOCABULARY, config, supervised
@@ -60,7 +60,7 @@ def test_signals_are_the_models_logits(
     tokens = torch.arange(60).reshape(2, 30)
     signal = teacher.signal(tokens)
     assert isinstance(signal, form)
-    logits = signal.hidden @ signal.head.T if isinstance(signal, Dense) else signal.logits  # type: ignore[union-attr]
+    logits = signal_rows(signal, slice(None))[0]
     model = transformers.AutoModelForCausalLM.from_pretrained(path)
     with torch.no_grad():
         expected = model(tokens).logits.flatten(0, 1)[:, :VOCABULARY]
@@ -164,7 +164,7 @@ def test_without_transformers_the_extra_is_named(
     """A foreign teacher without the package is answered with the line that installs it."""
     monkeypatch.setitem(__import__("sys").modules, "transformers", None)
     with pytest.raises(MissingExtraError, match="hub"):
-        load_teacher("org/model", dataset, engine, 32)
+        load_teacher("hub:org/model", dataset, engine, 32)
 
 
 def test_a_teachers_model_says_what_it_is(teacher_run: Path) -> None:
@@ -173,3 +173,14 @@ def test_a_teachers_model_says_what_it_is(teacher_run: Path) -> None:
     assert state["config"]["layers"] == config(2).layers
     assert state["spec"]["hyper"]["batch"] == HYPER.batch
     assert state["measures"]["cross_entropy"] > 0
+
+
+def test_a_mistyped_path_is_not_looked_up_on_the_network(
+    dataset: Dataset, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without `hub:` nothing is asked for; the message says how a model there is named."""
+    monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("the network was asked"))
+    with pytest.raises(PlannerError, match=r"no run and no model.*hub:runs/nothing"):
+        load_teacher("runs/nothing", dataset, engine, 32)
+    with pytest.raises(PlannerError, match="hub:runs/nothing"):
+        data.load_tokenizer("runs/nothing")

@@ -21,8 +21,9 @@ from safetensors.torch import load_file
 
 from planner.errors import PlannerError
 from planner.trainer import checkpoint
+from planner.trainer.data import Dataset, DataSpec
 from planner.trainer.engine import Engine, Machine, open_engine
-from planner.trainer.files import StorageError
+from planner.trainer.files import StorageError, exclusive
 from planner.trainer.loss import Objective
 from planner.trainer.record import read_log
 from planner.trainer.spec import RunRecord, RunSpec, read_record
@@ -143,8 +144,12 @@ def test_recomputation_changes_no_loss(tmp_path: Path, cache: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore")  # the compiler warns of its own insides
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler here")
-def test_compilation_changes_no_loss(tmp_path: Path, cache: Path, teacher_run: Path) -> None:
+def test_compilation_changes_no_loss(
+    tmp_path: Path, cache: Path, teacher_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Compiled layers and losses, cut up and recomputed, beside a teacher: the same numbers."""
+    # what a killed process left half written in the machine's own folder would fail this run
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "compiled"))
     spec = distilled(teacher_run, 3)
     train(spec, tmp_path / "a", MACHINE, cache=cache)
     compiled = replace(MACHINE, compile=True, recompute=True, microbatch=2)
@@ -226,6 +231,11 @@ def test_two_processes_equal_one(tmp_path: Path, cache: Path, teacher_run: Path)
         assert result.measures["kl"] == pytest.approx(single.measures["kl"], rel=1e-4)
         assert result.measures["tokens"] == single.measures["tokens"]
         assert result.environment["processes"] == 2
+    newest = sorted((tmp_path / "fsdp" / "checkpoints").iterdir())[-1]
+    assert len(list(newest.glob("*.distcp"))) == 2  # each process wrote its own part
+    shutil.rmtree(tmp_path / "fsdp" / "model")  # one process goes on from what two have written
+    again = train(spec, tmp_path / "fsdp", MACHINE, cache=cache)
+    assert again.cross_entropy == pytest.approx(single.cross_entropy, rel=1e-5)
     if (tmp_path / "half").exists():  # where the processor has bfloat16
         saved = load_file(tmp_path / "half" / "model" / "tensors.safetensors")
         assert {tensor.dtype for tensor in saved.values()} == {torch.float32}
@@ -243,7 +253,7 @@ from planner.trainer.train import train
 torch.set_num_threads(1)
 spec, out, cache = RunSpec.from_dict(json.loads(sys.argv[1])), Path(sys.argv[2]), Path(sys.argv[3])
 machine = Machine(device="cpu")
-store_logits(spec.teacher, spec.data, Path(spec.logits), context=spec.model.context, top_k=8,
+store_logits(spec.teacher, spec.data, Path(spec.logits), context=spec.model.context, entries=8,
              machine=machine, cache=cache)
 train(spec, out, machine, cache=cache)
 """
@@ -297,10 +307,10 @@ def test_out_of_memory_names_the_options_and_loses_nothing(
     train(supervised(8), whole, MACHINE, cache=cache)
     update = _Run._update
 
-    def failing(run: _Run) -> Any:
+    def failing(run: _Run, *given: Any) -> Any:
         if run.step == 5:
             fail()
-        return update(run)
+        return update(run, *given)
 
     with monkeypatch.context() as patch:
         patch.setattr(_Run, "_update", failing)
@@ -415,3 +425,110 @@ def test_contradictory_specs_are_refused(given: dict[str, Any], message: str) ->
     """A specification that contradicts itself never becomes an object."""
     with pytest.raises(PlannerError, match=message):
         RunSpec(**{"model": config(), "tokens": 100, "data": DATA, **given})
+
+
+def test_two_processes_do_not_share_a_folder(tmp_path: Path, cache: Path) -> None:
+    """While one process trains in a folder, a second one is refused and writes nothing."""
+    (tmp_path / "run").mkdir()
+    with exclusive(tmp_path / "run" / ".lock"):
+        with pytest.raises(StorageError, match="another process is writing"):
+            train(supervised(2), tmp_path / "run", MACHINE, cache=cache)
+        assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
+    train(supervised(2), tmp_path / "run", MACHINE, cache=cache)
+
+
+def test_a_wrong_peak_does_not_end_a_run(tmp_path: Path, cache: Path) -> None:
+    """Its utilisation is left out, and the record says why."""
+    found = train(supervised(12), tmp_path, replace(MACHINE, peak=1.0), cache=cache)
+    assert found.mfu is None
+    assert "that peak is wrong" in found.mfu_text
+
+
+def test_a_run_that_diverges_says_so(tmp_path: Path, cache: Path) -> None:
+    """The record and the log warn; after NaN the log holds the steps up to it."""
+    wild = supervised(16, hyper=replace(HYPER, learning_rate=50.0, warmup_steps=0))
+    found = train(wild, tmp_path / "wild", MACHINE, cache=cache)
+    assert "the run diverges" in found.warnings[0]
+    events = [line["event"] for line in read_log(tmp_path / "wild" / "log.jsonl")]
+    assert events.count("warning") == 1
+    lost = supervised(16, hyper=replace(HYPER, learning_rate=1e30))
+    with pytest.raises(PlannerError, match="holds the steps"):
+        train(lost, tmp_path / "lost", MACHINE, cache=cache)
+    assert not np.isfinite(steps(tmp_path / "lost")[-1]["loss"])
+    assert np.isfinite(steps(tmp_path / "lost")[0]["loss"])
+    calm = train(supervised(16), tmp_path / "calm", MACHINE, cache=cache)
+    assert calm.warnings == []
+
+
+def test_a_run_is_measured_while_it_goes_and_saved_by_time(tmp_path: Path, cache: Path) -> None:
+    """Held-out losses stand in the log, updates are those of a run without; documents add up."""
+    plain = train(supervised(6), tmp_path / "plain", Machine(device="cpu"), cache=cache)
+    often = Machine(device="cpu", evaluate_every=2, checkpoint_minutes=1e-6)
+    found = train(supervised(6), tmp_path / "often", often, cache=cache)
+    assert steps(tmp_path / "often") == steps(tmp_path / "plain")
+    lines = read_log(tmp_path / "often" / "log.jsonl")
+    measured = [line for line in lines if line["event"] == "evaluation"]
+    assert [line["step"] for line in measured] == [2, 4]
+    assert measured[0]["cross_entropy"] > found.cross_entropy == plain.cross_entropy
+    saved = sorted(path.name for path in (tmp_path / "often" / "checkpoints").iterdir())
+    assert saved == ["step-000000004", "step-000000005"]
+    tokens = [count for _, count, _ in found.documents]
+    total = sum(count * mean for _, count, mean in found.documents)
+    assert sum(tokens) == found.measures["tokens"]
+    assert total / sum(tokens) == pytest.approx(found.cross_entropy, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"mask_documents": True},
+        {"objective": Objective(hidden=1.0)},
+        {"objective": Objective(direction="jsd", mixing=0.5), "mask_documents": True},
+        {"model": config(1, kv_group=2, vocabulary_multiple=128)},
+        {"hyper": replace(HYPER, schedule_form="wsd", weight_decay=0.01)},
+    ],
+    ids=["masks", "hidden states", "jsd and masks", "groups and padding", "wsd"],
+)
+def test_options_of_a_run_train_and_resume(
+    changes: dict[str, Any], tmp_path: Path, cache: Path, teacher_run: Path, dataset: Dataset,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """With each of them a run learns, and one that was stopped ends with the same losses."""
+    text = next(DATA.documents())  # cut into documents shorter than a sequence
+    lines = (json.dumps({"text": text[n : n + 40]}) + "\n" for n in range(0, 24_000, 40))
+    (tmp_path / "short.jsonl").write_text("".join(lines))
+    short = DataSpec(str(tmp_path / "short.jsonl"), tokenizer=str(dataset.root))
+    run = replace(distilled(teacher_run, 12), data=short)
+    spec = replace(run, **changes)
+    train(spec, tmp_path / "whole", MACHINE, cache=cache)
+    assert steps(tmp_path / "whole")[-1]["loss"] < steps(tmp_path / "whole")[0]["loss"]
+    train(run, tmp_path / "plain", MACHINE, cache=cache)
+    assert steps(tmp_path / "plain")[-1]["loss"] != steps(tmp_path / "whole")[-1]["loss"]
+    update, calls = _Run._update, 0
+
+    def stopped(run: _Run, *parts: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 8:
+            raise KeyboardInterrupt
+        return update(run, *parts)
+
+    monkeypatch.setattr(_Run, "_update", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        train(spec, tmp_path / "cut", MACHINE, cache=cache)
+    train(spec, tmp_path / "cut", MACHINE, cache=cache)
+    assert steps(tmp_path / "cut") == steps(tmp_path / "whole")
+
+
+def test_a_run_of_an_earlier_version_is_known_again(tmp_path: Path, cache: Path) -> None:
+    """A specification without the fields that came later is the same run."""
+    train(supervised(2), tmp_path, MACHINE, cache=cache)
+    path = tmp_path / "spec.json"
+    held = json.loads(path.read_text())
+    del held["spec"]["mask_documents"], held["spec"]["hyper"]["decay_share"]
+    path.write_text(json.dumps(held))
+    assert train(supervised(2), tmp_path, MACHINE, cache=cache).tokens == 256
+    held["spec"] = {"model": 3}
+    path.write_text(json.dumps(held))
+    with pytest.raises(StorageError, match="run specification"):
+        train(supervised(2), tmp_path, MACHINE, cache=cache)

@@ -27,12 +27,12 @@ def main() -> None:
     fsdp = Machine(device="cpu", parallel="fsdp", microbatch=1, checkpoint_every=2)
     update, calls = module._Run._update, 0
 
-    def interrupted(run: module._Run) -> object:
+    def interrupted(run: module._Run, *parts: object) -> object:
         nonlocal calls
         calls += 1
         if calls == 4:
             raise InterruptedRunError
-        return update(run)
+        return update(run, *parts)  # type: ignore[arg-type]
 
     module._Run._update = interrupted  # type: ignore[assignment,method-assign]
     try:

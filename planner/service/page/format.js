@@ -38,3 +38,13 @@ export function power(value) {
   const raised = [...String(exponent)].map((c) => (c === "-" ? "⁻" : SUPERSCRIPTS[c])).join("");
   return `10${raised}`;
 }
+
+// A slider's exponent in three digits, as text that the server will parse.
+export function exponentText(exponent, counted) {
+  const value = 10 ** Number(exponent);
+  if (!counted) return scientific(value, 3);
+  for (const [suffix, scale] of [["T", 1e12], ["B", 1e9], ["M", 1e6]]) {
+    if (value >= scale * 0.9995) return `${Number((value / scale).toPrecision(3))}${suffix}`;
+  }
+  return scientific(value, 3);
+}

@@ -35,6 +35,13 @@ export function fromFragment(fragment) {
     }
     return teacher;
   });
+  return normal(state);
+}
+
+// A teacher that exists costs no pretraining: the scenario says only whether its inference is paid.
+export function normal(state) {
+  const sunk = { full: "teacher-inference", "teacher-pretraining": "best-case" };
+  if (state.teachers.length > 0) state.scenario = sunk[state.scenario] ?? state.scenario;
   return state;
 }
 

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from coefficients import load
 from planner.optimise import Batch
-from planner.rows import law_fields
 
 Array = NDArray[np.float64]
 
@@ -30,7 +29,9 @@ def batch(count: int, rng: np.random.Generator, **fixed: Any) -> Batch:
         "d_low": np.log(1e6),
         "d_high": np.log(1e17),
     }
-    return Batch.broadcast(**law_fields(load()), **{**values, **fixed})
+    law, flops = load().distillation, load().flops
+    assert law is not None
+    return Batch.broadcast(law.supervised, law, flops, **{**values, **fixed})
 
 
 def random_teachers(b: Batch, rng: np.random.Generator) -> tuple[Array, Array]:
@@ -42,8 +43,8 @@ def tokens_left(b: Batch, u: Array, n: Array, d: Array) -> Array:
     """s from Eq. 9, written out once more; NaN where the teacher costs more than there is."""
 
     def flops(x: Array) -> Array:
-        size = np.exp(x)
-        return b.parameter * size + b.attention * size ** (2 / 3) + b.head * size ** (1 / 3)
+        size, c = np.exp(x), b.flops
+        return c.parameter * size + c.attention * size ** (2 / 3) + c.head * size ** (1 / 3)
 
     rest = b.budget - 3 * b.charge_pretraining * flops(n) * np.exp(d) - flops(u) * b.serving
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -43,7 +43,7 @@ def test_planes_lie_above_every_feasible_plan(seed: int) -> None:
         n, d = random_teachers(b, rng)
         other_u = rng.uniform(b.u_low, b.u_high)
         s = tokens_left(b, other_u, n, d)
-        reach = np.logaddexp(b.log_a - b.alpha * n, b.log_b - b.beta * d)
+        reach = b.supervised.log_reach(n, d)
         plane = front.height + front.along_y * (reach - y) + front.along_u * (other_u - u)
         feasible = s >= b.s_low
         checked += int(np.count_nonzero(feasible))

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from planner.optimum import solve_many
+from planner.optima import solve_many
 from planner.problem import Problem
-from tests.analysis import brute
+from tests.questions import brute
 
 STUDENT = Problem(1e21, 1e9)
 

@@ -1,0 +1,1 @@
+"""`compare-supervised`: distillation against supervised training over budgets and students."""

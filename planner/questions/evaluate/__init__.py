@@ -1,0 +1,1 @@
+"""`evaluate`: how good is a recipe that somebody already has."""

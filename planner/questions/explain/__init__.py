@@ -1,0 +1,1 @@
+"""`explain`: what the law says around a plan."""

@@ -1,0 +1,1 @@
+"""`explore`: a plan and every chart that the page draws around it."""

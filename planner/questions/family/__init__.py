@@ -1,0 +1,1 @@
+"""`family`: one budget over a teacher and several students."""

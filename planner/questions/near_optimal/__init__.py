@@ -1,0 +1,1 @@
+"""`near-optimal`: all recipes almost as good as the best."""

@@ -1,0 +1,1 @@
+"""`plan`: from a budget to a proven recipe."""

@@ -1,0 +1,1 @@
+"""`sweep`: a whole grid of certified plans."""

@@ -1,0 +1,1 @@
+"""`target`: the smallest budget that reaches a loss."""

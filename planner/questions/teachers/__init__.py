@@ -1,0 +1,1 @@
+"""`teachers`: which of the teachers that exist is best for a student."""

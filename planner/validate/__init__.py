@@ -1,1 +1,0 @@
-"""Validation: a recipe's document recomputed, and its recommendation tried on hardware."""
