@@ -16,7 +16,9 @@ import numpy as np
 
 from coefficients import CoefficientSet, load
 from laws import Cost
+from planner.constraints import values
 from planner.errors import NoDistillationLawError
+from planner.posynomial import Posynomial
 from planner.problem import Problem, Range, Teacher
 from planner.verify_bound import second_bound
 
@@ -248,9 +250,25 @@ def _limits(
     for what, value, (low, high) in limits:
         found.holds(f"{what} ({value:.6g}) is outside {low:.6g} to {high:.6g}",
                     low * (1 - CLOSE) <= value <= high * (1 + CLOSE))  # fmt: skip
+    _constrained(found, student, teacher, problem, coefficients)
     if problem.stay_in_domain:
         for quantity in _outside(recipe, coefficients):
             found.holds(f"{quantity} is outside the domain that the plan was to stay in", False)
+
+
+def _constrained(
+    found: _Comparison, student: Part, teacher: Part, problem: Problem, coefficients: CoefficientSet
+) -> None:
+    """The question's constraints that mention nothing unknown; an empty teacher: the student's."""
+    known = values(
+        coefficients, student["parameters"], student["tokens"],
+        teacher.get("parameters"), teacher.get("tokens"), teacher.get("forward_flops"),
+    )  # fmt: skip
+    for text in problem.constraints:
+        limit = Posynomial.parse(text)
+        if limit.variables <= set(known):
+            left = limit.value(known) / limit.limit
+            found.holds(f"'{text}' is missed by the factor {left:.10g}", left <= 1 + CLOSE)
 
 
 def _outside(recipe: Part, coefficients: CoefficientSet) -> dict[str, tuple[float, Range]]:
@@ -288,6 +306,13 @@ def _proof(
     built = problem.round_to_architecture
     second = second_bound(problem, coefficients, loss, SECOND_TOLERANCE, built)
     found = _Comparison(f"{name}: independent bound")
+    if problem.constraints:  # the second proof leaves them out: what it bounds is a lower loss
+        found.holds(
+            f"no plan gets below {second.lower:.7f}, the recipe claims {loss:.7f}",
+            second.lower <= loss + CLOSE,
+        )
+        yield found.check(f"no plan below {second.lower:.5f} even without the constraints")
+        return
     found.holds(
         f"a plan of {second.best:.7f} nats is below the certified bound of {lower:.7f}",
         lower <= second.best + CLOSE,
@@ -309,9 +334,11 @@ def _proof(
 
 def _infeasible(name: str, problem: Problem, coefficients: CoefficientSet) -> Check:
     """That no plan exists where the document has none."""
+    found = _Comparison(name)
+    if problem.constraints:
+        return found.check("not checked: the second proof does not take constraints")
     built = problem.round_to_architecture
     second = second_bound(problem, coefficients, np.inf, SECOND_TOLERANCE, built)
-    found = _Comparison(name)
     found.holds("a plan fits the budget", second.lower == np.inf)
     return found.check("no plan fits")
 
@@ -333,6 +360,13 @@ def _supervised(name: str, baseline: Part, problem: Problem, coefficients: Coeff
         paid = Cost.of(coefficients.flops, size, serving_tokens=problem.serving_tokens)
         return np.minimum(paid.student_tokens(problem.budget), most)
 
+    _constrained(found, model, {}, problem, coefficients)
+    if problem.constraints:
+        found.holds(
+            f"{tokens:.6g} tokens are more than the budget pays for",
+            tokens <= float(affordable(size)) * (1 + CLOSE),
+        )
+        return found.check()
     found.near("the tokens that the budget pays for", float(affordable(size)), tokens)
     for what, value, (least, largest) in (
         ("size", size, sizes_allowed),
