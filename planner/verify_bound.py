@@ -37,6 +37,7 @@ SLIVER = 1e-12
 
 GRID = (8, 32)  # rectangles at the start, along log N_S and along r
 PLANES = 4  # added at most in each round of halving
+PLANES_UNDER_RULES = 24  # the edge of what further constraints allow takes more
 MAX_RECTANGLES = 60_000
 
 PENALTY = 1e4  # in log tokens, for a limit missed by 1 in its logarithm
@@ -103,10 +104,12 @@ def _search(region: _Region, incumbent: float, tolerance: float) -> SecondBound:
         count += low.shape[0]
         most = region.most(low, high, planes)
         lower = region.lower(low, high, most)
-        for _ in range(PLANES):
-            worst = int(np.argmin(lower))
-            if not lower[worst] < min(incumbent, best) - tolerance:
+        fresh = np.ones(low.shape[0], dtype=bool)  # a second plane at a centre says no more
+        for _ in range(PLANES_UNDER_RULES if region.rules else PLANES):
+            worst = int(np.argmin(np.where(fresh, lower, np.inf)))
+            if not (fresh[worst] and lower[worst] < min(incumbent, best) - tolerance):
                 break
+            fresh[worst] = not region.rules
             u, r = 0.5 * (low[worst] + high[worst])
             plane, reached = region.plane(u, most[worst], r)
             planes.append(plane)
@@ -204,14 +207,14 @@ class _Rule:
 
     def expression(self, x: Any) -> Any:
         """The same of a cvxpy variable."""
-        import cvxpy as cp
+        from cvxpy.atoms.affine.binary_operators import multiply
         from cvxpy.atoms.log_sum_exp import log_sum_exp
 
         parts = self.constant + self.powers[:, :4] @ x
         for k, power in zip(self.SIZES, self.powers[:, 4:].T, strict=True):
             if np.any(power):
                 run = self.forward.expression(x[k : k + 1])
-                parts = parts + cp.multiply(power, run * np.ones(len(power)))
+                parts = parts + multiply(power, run * np.ones(len(power)))
         return log_sum_exp(parts)
 
 
@@ -246,11 +249,13 @@ class _Region:
         self.known_loss = self._known_loss()
         self.exists = all(low <= high for low, high in self._ranges(within))
         self.cost, self.strength = self._cost(), self._strength()
+        self.limits: list[_Posynomial | _Rule] = [self.cost]
         running = 0.0 if teacher is None else self._running(teacher.size)
         self.rules = [
             _Rule(Posynomial.parse(text), self.flops, teacher, running)
             for text in problem.constraints
         ]
+        self.limits += self.rules
 
     def _known_loss(self) -> float | None:
         known = self.teacher
@@ -375,7 +380,7 @@ class _Region:
         s, n, d, multipliers, towards_r = self._constrained_program.solve(u, r)
         x = np.array([u, s, n, d])
         below, slope = 0.0, np.zeros(4)
-        for limit, multiplier in zip((self.cost, *self.rules), multipliers, strict=True):
+        for limit, multiplier in zip(self.limits, multipliers, strict=True):
             value, gradient = limit.at(x)
             below += multiplier * value
             slope += multiplier * gradient
@@ -392,7 +397,7 @@ class _Region:
 
     def _reached_under_rules(self, x: Array) -> float:
         """The loss of a plan; inf where it misses a limit."""
-        if any(limit.at(x)[0] > 0 for limit in (self.cost, *self.rules)):
+        if any(limit.at(x)[0] > 0 for limit in self.limits):
             return np.inf
         size, tokens = float(np.exp(x[0])), float(np.exp(x[1]))
         loss = self.known_loss
@@ -446,7 +451,7 @@ class _Region:
         if self.teacher is not None:
             sides[1:] = [(1.0, 1.0), (1.0, 1.0)]
         strength = self.strength if self.teacher is None else None
-        return _ConstrainedProgram([self.cost, *self.rules], strength, np.log(sides))
+        return _ConstrainedProgram(self.limits, strength, np.log(sides))
 
     def _reached(self, u: float, n: float, d: float, r: float) -> float:
         """The best loss of students of size u, and of a grid of sizes, under such a teacher of
@@ -530,11 +535,12 @@ class _ConstrainedProgram:
         self, limits: Sequence[_Posynomial | _Rule], strength: _Posynomial | None, sides: Array
     ) -> None:
         import cvxpy as cp
+        from cvxpy.atoms.affine.hstack import hstack
 
         self.u, self.r = cp.Parameter(), cp.Parameter()
         self.free, over = cp.Variable(3), cp.Variable(nonneg=True)  # s, n, d
         size = cp.Variable(1)  # with FLOPs to powers, u has to be a variable to be convex
-        x = cp.hstack([size, self.free])
+        x = hstack([size, self.free])
         within = [self.free >= sides[:, 0], self.free <= sides[:, 1], size == self.u]
         self.limits = [limit.expression(x) + INSIDE <= over for limit in limits]
         self.strong = [] if strength is None else [strength.expression(self.free[1:]) <= self.r]

@@ -1,27 +1,27 @@
-"""One problem under further constraints: branch and bound over the sizes and the teacher's tokens.
+"""One problem under further constraints, by the same branch and bound.
 
 A constraint is ``K(u, s, n, d) <= 0`` with K the logarithm of a sum of monomials in sizes, tokens
-and the FLOPs that they cost. It is convex, so at any point its linearisation is below it. Of a
-given (u, n, d) the most student tokens follow by Newton's method in s alone. Over a box in
-(u, n, d) the law's affine lower bound (`DistillationForm.support`) is minimised subject to the
-linearised constraints; any multipliers >= 0 give a valid bound, so what chooses them decides how
-tight it is and never whether it holds. A linearisation that is positive all over a box shows that
-no plan lies in it.
+and the FLOPs that they cost. It is convex, as the budget is, so the most student tokens of a given
+student size and teacher reach stay a concave function of the two, with a plane above it at every
+point (`interior`). That is all that `search` asks for: `Constrained` is a batch with such planes.
+
+A teacher of reach y may be a stronger one here. Where constraints forbid all weaker teachers and a
+weaker one would be better, the bound stays below the best plan, and the certificate says so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from laws.distillation import Region
+from laws._types import log_sum
 from planner.optimise.batch import Array, Batch
-from planner.optimise.frontier import FEASIBLE, teacher
-from planner.optimise.search import RELATIVE_ROUNDING, ROUNDING, Optima, minimise
+from planner.optimise.frontier import FEASIBLE, Frontier, teacher
+from planner.optimise.interior import most_tokens
+from planner.optimise.search import Optima, minimise
 from planner.optimise.supervised import SupervisedOptima, supervised_optima
 from planner.optimise.ties import charged_cost, cheapest_teachers
 
@@ -29,15 +29,10 @@ Rule = Sequence[tuple[float, Sequence[float]]]
 """Terms of ``sum <= 1``: the log of a factor, and powers of N_S, D_S, N_T, D_T, ``3 F(N_S) D_S``,
 ``3 F(N_T) D_T`` and ``F(N_T) D_S``; those of FLOPs are not negative."""
 
-MOST_BOXES = 100_000  # looked at in all; the gap says how far the search came
-MOST_ROUNDS = 200
-NARROW = 1e-11  # half widths of boxes that are cut no further
-GRID = (4, 8, 8)  # boxes at the start along u, n and d
 STEPS = 60  # of Newton's method, which is quadratic from above
 SLANT = 1e-7  # rates in s that count as none
 MARGIN = 1e-12  # of a constraint's logarithm: what a linearisation may be off by rounding
 CONTOUR = 400  # teachers of equal loss that are tried
-POLISHES = 8
 
 
 def minimise_constrained(b: Batch, rules: Sequence[Rule], tolerance: float) -> tuple[Optima, bool]:
@@ -55,7 +50,10 @@ def minimise_constrained(b: Batch, rules: Sequence[Rule], tolerance: float) -> t
         other = _allowed_teacher(tight, every, loose)
         if other is not None:
             return other, bool(ties[0])
-        return _Search(tight, every, tolerance, float(loose.lower_bound[0])).run(), False
+        columns = {each.name: getattr(tight, each.name) for each in fields(Batch)}
+        found = minimise(Constrained(**columns, limits=every), tolerance)
+        lower = np.maximum(found.lower_bound, loose.lower_bound)
+        return replace(found, lower_bound=lower), False
 
 
 def narrowed(b: Batch, rules: Sequence[Rule]) -> Batch:
@@ -79,6 +77,13 @@ def narrowed(b: Batch, rules: Sequence[Rule]) -> Batch:
                 (f"{name}_high", np.minimum) if powers[k] > 0 else (f"{name}_low", np.maximum)
             )
             b = replace(b, **{end: pick(getattr(b, end), edge)})
+        elif len(rule) == 1 and free == {0, 1} and rule[0][1][0] == -rule[0][1][1]:
+            [(log_factor, powers)] = rule  # tokens per parameter
+            edge = -log_factor / powers[1]
+            if powers[1] > 0:
+                b = replace(b, ratio_high=np.minimum(b.ratio_high, edge))
+            else:
+                b = replace(b, ratio_low=np.maximum(b.ratio_low, edge))
     return b
 
 
@@ -197,6 +202,23 @@ class Limits:
 
     def at(self, x: Array, s: Array) -> tuple[Array, Array]:
         """Values (points, limits) and gradients (points, limits, 4)."""
+        value, gradient, _, _, _ = self._terms(x, s)
+        return value, gradient
+
+    def curved(self, x: Array, s: Array) -> tuple[Array, Array, Array]:
+        """The same with Hessians in s, n and d (points, limits, 3, 3)."""
+        value, gradient, weight, slopes, rates = self._terms(x, s)
+        inner, outer = slopes[..., 1:], gradient[..., 1:]
+        hessian = np.einsum("pjt,pjta,pjtb->pjab", weight, inner, inner)
+        hessian -= outer[..., :, None] * outer[..., None, :]
+        step = 1e-4  # F(N_T) is a sum itself: its elasticity bends
+        bend = (self.b.flops.on_logs(x[:, 1] + step)[1] - self.b.flops.on_logs(x[:, 1])[1]) / step
+        if self.planned:
+            hessian[..., 1, 1] += rates[..., 5] * bend[:, None]
+        return value, gradient, hessian
+
+    def _terms(self, x: Array, s: Array) -> tuple[Array, Array, Array, Array, Array]:
+        """Values, gradients, the terms' shares and gradients, and rates in the six quantities."""
         student, student_rate = self.b.flops.on_logs(x[:, 0])
         planned, planned_rate = self.b.flops.on_logs(x[:, 1])
         logs = np.stack([x[:, 0], s, x[:, 1], x[:, 2], np.log(student), np.log(planned)], axis=-1)
@@ -205,13 +227,14 @@ class Limits:
         weight = np.exp(terms - top)
         total = np.sum(weight, axis=-1, keepdims=True)
         value = (top + np.log(total))[..., 0]
-        rates = np.einsum("pjt,jtv->pjv", weight / total, self.power)
-        gradient = rates[..., :4].copy()
-        gradient[..., 0] += rates[..., 4] * student_rate[:, None]
-        gradient[..., 2] += rates[..., 5] * planned_rate[:, None]
+        weight = weight / total
+        slopes = np.broadcast_to(self.power[..., :4], (*terms.shape, 4)).copy()
+        slopes[..., 0] += self.power[..., 4] * student_rate[:, None, None]
+        slopes[..., 2] += self.power[..., 5] * planned_rate[:, None, None]
         if not self.planned:
-            gradient[..., 2:] = 0.0
-        return value, gradient
+            slopes[..., 2:] = 0.0
+        gradient = np.einsum("pjt,pjta->pja", weight, slopes)
+        return value, gradient, weight, slopes, np.einsum("pjt,jta->pja", weight, self.power)
 
     def holds(self, x: Array, s: Array) -> NDArray[np.bool_]:
         """Whether all limits hold, also those that are not convex."""
@@ -253,352 +276,71 @@ class Limits:
         return s
 
 
-@dataclass
-class _Boxes:
-    low: Array
-    high: Array
-    bound: Array
+@dataclass(frozen=True)
+class Constrained(Batch):
+    """A batch of one problem whose most student tokens further limits may lower."""
 
+    limits: Limits
 
-class _Search:
-    """Branch and bound for one problem."""
+    @property
+    def penalised(self) -> bool:
+        """Limits that are missed at a penalty leave planes that stand below what is allowed."""
+        return True
 
-    def __init__(self, b: Batch, limits: Limits, tolerance: float, known: float) -> None:
-        self.b, self.limits, self.tolerance, self.known = b, limits, tolerance, known
-        self.best, self.at, self.s = np.inf, np.zeros(3), 0.0
-        self.polished, self.last_polished = 0, np.inf
-        low = np.array([b.u_low[0], b.n_low[0], b.d_low[0]])
-        high = np.array([b.u_high[0], b.n_high[0], b.d_high[0]])
-        if not limits.planned:
-            low[1:], high[1:] = 0.0, 0.0
-        self.low, self.high = low, high
-
-    def run(self) -> Optima:
-        """Cut boxes until none can hold a better plan."""
-        self.polish(self._feasible_start())
-        edges = [
-            np.linspace(a, z, count + 1 if z > a else 2)
-            for a, z, count in zip(self.low, self.high, GRID, strict=True)
-        ]
-        low = np.stack(np.meshgrid(*(e[:-1] for e in edges)), axis=-1).reshape(-1, 3)
-        high = np.stack(np.meshgrid(*(e[1:] for e in edges)), axis=-1).reshape(-1, 3)
-        lowest, count = np.inf, 0
-        parent = np.full(len(low), -np.inf)
-        for round_ in range(MOST_ROUNDS):
-            if not len(low):
-                break
-            count += len(low)
-            bound, low, high = self.examine(low, high)
-            bound = np.maximum(bound, parent)
-            if self.best < self.last_polished - 0.01 * self.tolerance:
-                self.polish(np.append(self.at, self.s))
-            goal = self.best - 0.9 * self.tolerance if np.isfinite(self.best) else np.inf
-            half = 0.5 * (high - low)
-            open_ = bound < goal
-            spent = count > MOST_BOXES or round_ == MOST_ROUNDS - 1
-            wide = np.max(half, axis=1) > NARROW
-            keep = open_ & wide & (not spent)
-            lowest = min(lowest, float(np.min(bound[~keep], initial=np.inf)))
-            low, high, parent = _halved(low[keep], high[keep], bound[keep])
-        margin = ROUNDING + RELATIVE_ROUNDING * abs(lowest) if np.isfinite(lowest) else 0.0
-        lower = max(lowest - margin, self.known)
-        none = np.array([np.nan])
-        boxes = np.array([count], dtype=np.intp)
-        if not np.isfinite(self.best):
-            lower = np.inf if lowest == np.inf else -np.inf
-            return Optima(
-                none, none, none, none, none, np.array([np.inf]), np.array([lower]), boxes
-            )
-        u, n, d = (float(each) for each in self.at)
-        t = self.limits.teacher_loss(self.at[None])
-        if not self.limits.planned:
-            n, d = float(self.b.n_low[0]), float(self.b.d_low[0])
-        return Optima(
-            np.array([u]), np.array([self.s]), np.array([n]), np.array([d]), t,
-            np.array([self.best]), np.array([min(lower, self.best)]), boxes,
-        )  # fmt: skip
-
-    def loss(self, x: Array, s: Array) -> Array:
-        """L_S of students and teachers."""
-        return self.b.law.loss_on_logs(x[:, 0], s, np.log(self.limits.teacher_loss(x)))
-
-    def offer(self, x: Array, s: Array) -> None:
-        """Take over the best plan of these that keeps to all limits."""
-        ok = self.limits.holds(x, s)
-        loss = np.where(ok, self.loss(x, s), np.inf)
-        k = int(np.argmin(loss))
-        if loss[k] < self.best:
-            self.best, self.at, self.s = float(loss[k]), x[k].copy(), float(s[k])
-
-    def examine(self, low: Array, high: Array) -> tuple[Array, Array, Array]:
-        """Lower bounds over boxes, inf where no plan lies in one, and what is left of each."""
-        b, limits = self.b, self.limits
-        x = 0.5 * (low + high)
-        if np.isfinite(self.best):  # touch the loss at the best plan where the box holds it
-            holds = np.all((self.at >= low) & (self.at <= high), axis=1)
-            x = np.where(holds[:, None], self.at, x)
-        down, up = low - x, high - x
-        count = len(x)
-        s = limits.most_tokens(x, np.full(count, b.s_high[0]))
-        law, t = b.supervised, limits.teacher_loss(x)
-        if np.isfinite(b.rho_high[0]):
-            capped = np.minimum(s, law.log_tokens_for_loss(x[:, 0], t / b.rho_high) - 1e-10)
-            self.offer(x, capped)
-        else:
-            self.offer(x, s)
+    def frontier(self, u: Array, y: Array, start: Array | None) -> Frontier:
+        """The most tokens by an interior point method, and the plane of its multipliers."""
+        limits, planned = self.limits, self.limits.planned
+        sides = [(self.s_low[0], self.s_high[0]), (self.n_low[0], self.n_high[0]),
+                 (self.d_low[0], self.d_high[0])]  # fmt: skip
+        low, high = np.array(sides if planned else [sides[0], (0.0, 0.0), (0.0, 0.0)]).T
+        begin = np.tile(0.5 * (low + high), (u.size, 1))
+        w, multipliers = most_tokens(
+            lambda w, rows: self._with_reach(u[rows], y[rows], w), begin, low - 1e-9, high + 1e-9
+        )
+        w = np.clip(w, low, high)
+        s, n, d = w.T
+        x = np.stack([u, n, d], axis=1)
         value, gradient = limits.at(x, s)
-        value = value - MARGIN * (1.0 + np.abs(s)[:, None])
-        rate, flat = gradient[..., 1], gradient[..., [0, 2, 3]]
-        # planes above s, and the lowest of them: height + along . dx
-        rising = rate > SLANT
-        steep = np.where(rising, rate, 1.0)
-        heights = np.where(rising, s[:, None] - value / steep, np.inf)
-        slopes = -flat / steep[..., None]
-        each = np.arange(count)
-        first = np.argmin(heights, axis=1)
-        height, along = heights[each, first], slopes[each, first]
-        # the one that dives most below it inside the box
-        apart = slopes - along[:, None, :]
-        dive = heights + np.sum(np.minimum(apart * down[:, None], apart * up[:, None]), axis=2)
-        second = np.argmin(np.where(rising, dive, np.inf), axis=1)
-        second = np.where(dive[each, second] < height, second, first)
-        height2, along2 = heights[each, second], slopes[each, second]
-        t_strong, t_weak = (limits.teacher_loss(end) for end in (high, low))
-        floor = np.full(count, b.s_low[0])
-        if np.isfinite(b.rho_high[0]):
-            cap = law.log_tokens_for_loss(low[:, 0], np.maximum(t_strong, b.t_low) / b.rho_high)
-            lower = cap < height
-            height, along = np.where(lower, cap, height), np.where(lower[:, None], 0.0, along)
-        if b.rho_low[0] > 0:
-            floor = np.maximum(
-                floor,
-                law.log_tokens_for_loss(high[:, 0], np.minimum(t_weak, b.t_high) / b.rho_low),
-            )
-        # what keeps plans out of parts of the box: constant + towards . dx <= 0
-        cuts = []
-        top, lowest = [], []
-        falling = [bool(np.any(rate[:, j] < 0.0)) for j in range(value.shape[1])]
-        for plane, (h, a) in enumerate(((height, along), (height2, along2))):
-            spread_low = np.minimum(a * down, a * up)
-            spread_high = np.maximum(a * down, a * up)
-            top.append(h + spread_high.sum(axis=1))
-            lowest.append(h + spread_low.sum(axis=1))
-            cuts.append((floor - MARGIN * (1 + np.abs(floor)) - h, -a))
-            for j in range(value.shape[1]):
-                if plane and not falling[j]:
-                    continue
-                pull = rate[:, j]
-                falls = pull <= 0.0
-                constant = np.where(
-                    falls, value[:, j] + pull * (h - s),
-                    value[:, j] - pull * np.maximum(s - b.s_low[0], 0.0),
-                )  # fmt: skip
-                towards = flat[:, j] + np.where(falls, pull, 0.0)[:, None] * a
-                used = ~rising[:, j] & np.isfinite(constant)
-                if used.any():
-                    cuts.append(
-                        (np.where(used, constant, -1.0), np.where(used[:, None], towards, 0.0))
-                    )
-        # log t: below its chord plane, above its tangent plane
-        log_t = np.log(t)
-        towards_t = np.zeros((count, 3))
-        above = np.zeros(count)
-        if limits.planned:
-            log_p, log_q = law.log_terms(x[:, 1], x[:, 2])
-            reach = np.logaddexp(log_p, log_q)
-            pace = law.gamma * (1.0 - law.E * np.exp(-log_t))
-            share = np.exp(log_p - reach)
-            towards_t[:, 1] = -pace * law.alpha * share
-            towards_t[:, 2] = -pace * law.beta * (1.0 - share)
-            for end_n in (low[:, 1], high[:, 1]):
-                for end_d in (low[:, 2], high[:, 2]):
-                    corner = np.stack([x[:, 0], end_n, end_d], axis=1)
-                    tangent = log_t + np.sum(towards_t * (corner - x), axis=1)
-                    above = np.maximum(above, np.log(limits.teacher_loss(corner)) - tangent)
-            if b.t_low[0] > 0:  # the teacher may not be stronger
-                cuts.append((np.log(b.t_low) - 1e-12 - log_t - above, -towards_t))
-        dead = t_weak < b.t_low * (1 - 1e-12)
-        dead |= t_strong > b.t_high * (1 + 1e-12)
-        most = np.minimum(*top)
-        dead |= most < floor - MARGIN * (1 + np.abs(floor))
-        for constant, towards in cuts:
-            dead |= constant + np.minimum(towards * down, towards * up).sum(axis=1) > MARGIN
-        # the law's affine bound over all (u, s) between the planes
-        s_high, s_low = np.maximum(*top), np.minimum(*lowest)
-        s_high = np.maximum(s_high, floor)
-        s_low = np.minimum(np.maximum(s_low, floor), s_high)
-        corner_u = np.stack([low[:, 0], low[:, 0], high[:, 0], high[:, 0]])
-        corner_s = np.stack([s_low, s_high, s_low, s_high])
-        at_s = np.clip(height, s_low, s_high)
-        region = Region(corner_u, corner_s, np.log(t_strong), np.log(t_weak))
-        found = b.law.support(x[:, 0], at_s, log_t, region)
-        falls = found.by_teacher < 0
-        start = found.value + np.where(falls, found.by_teacher * above, 0.0)
-        start = start + found.by_tokens * (height - at_s)
-        slope = found.by_tokens[:, None] * along + found.by_teacher[:, None] * towards_t
-        slope[:, 0] += found.by_size
-        directions = [(found.by_tokens * (height2 - height),
-                       found.by_tokens[:, None] * (along2 - along), 1.0)]  # fmt: skip
-        directions += [(constant, towards, np.inf) for constant, towards in cuts]
-        bound, start, slope = _ascend(start, slope, directions, down, up)
-        bound = np.where(dead, np.inf, np.maximum(bound, found.least))
-        bound = np.where(np.isfinite(bound) | dead, bound, -np.inf)
-        # strips in which the affine bound is above the best plan hold no better one
-        goal = self.best - 0.9 * self.tolerance
-        if np.isfinite(goal):
-            room = goal - _least(start, slope, down, up)
-            room = np.where(room > 0, room, np.inf)  # closed already
-            reach = room[:, None] / np.where(slope != 0, np.abs(slope), 1e-300)
-            high = np.where(slope > 0, np.minimum(high, low + reach + NARROW), high)
-            low = np.where(slope < 0, np.maximum(low, high - reach - NARROW), low)
-        return bound, low, high
-
-    def _feasible_start(self) -> Array | None:
-        """A point that keeps to the convex limits, or the one that misses them least."""
-        start = 0.5 * (self.low + self.high)
-        s = float(self.limits.most_tokens(start[None], self.b.s_high[:1])[0])
-        x = np.array([start[0], max(s, float(self.b.s_low[0])), start[1], start[2], 0.0])
-        x[4] = float(np.max(self.values(x[:4])))
-
-        def limits(x: Array) -> Array:
-            return np.asarray(x[4] - self.values(x[:4]))
-
-        def slopes(x: Array) -> Array:
-            return np.column_stack([-self.slopes(x[:4]), np.ones(len(self.limits.factor))])
-
-        found = _slsqp(
-            lambda x: x[4], lambda x: np.array([0.0, 0, 0, 0, 1.0]), limits, slopes, x,
-            [*self.sides(), (-1.0, None)],
+        own, towards_y = multipliers[:, : value.shape[1]], np.zeros(u.size)
+        below = np.sum(own * value, axis=1)
+        slope = np.einsum("pj,pja->pa", own, gradient)  # in u, s, n, d
+        log_t = np.log(limits.teacher_loss(x))
+        if planned:
+            law, towards_y = self.supervised, multipliers[:, -1]
+            q, reach = log_sum(*law.log_terms(n, d))
+            below = below + towards_y * (reach - y)
+            slope[:, 2] -= towards_y * law.alpha * (1.0 - q)
+            slope[:, 3] -= towards_y * law.beta * q
+            for k, (at, a, z) in enumerate(((n, low[1], high[1]), (d, low[2], high[2])), 2):
+                below = below + np.minimum(slope[:, k] * (a - at), slope[:, k] * (z - at))
+        rounding = MARGIN * (1.0 + np.sum(own, axis=1) + towards_y * (1.0 + np.abs(y)))
+        steep = np.maximum(slope[:, 1], 1e-300)
+        useful = slope[:, 1] > SLANT
+        return Frontier(
+            n=n, d=d, log_t=log_t, s=s,
+            feasible=np.all(value <= 10 * FEASIBLE, axis=1),
+            height=np.where(useful, s + (rounding - below) / steep, self.s_high),
+            along_y=np.where(useful, towards_y / steep, 0.0),
+            along_u=np.where(useful, -slope[:, 0] / steep, 0.0),
+            z=np.zeros_like(s),
         )  # fmt: skip
-        return None if found is None else np.array([found[0], found[2], found[3], found[1]])
 
-    def sides(self) -> list[tuple[float, float]]:
-        """Bounds of (u, s, n, d)."""
-        sides = [(float(a), float(z)) for a, z in zip(self.low, self.high, strict=True)]
-        return [sides[0], (float(self.b.s_low[0]), float(self.b.s_high[0])), *sides[1:]]
-
-    def values(self, x: Array) -> Array:
-        """The convex limits at (u, s, n, d)."""
-        return np.asarray(self.limits.at(x[None, [0, 2, 3]], x[None, 1])[0][0])
-
-    def slopes(self, x: Array) -> Array:
-        """Their gradients."""
-        return np.asarray(self.limits.at(x[None, [0, 2, 3]], x[None, 1])[1][0])
-
-    def polish(self, start: Array | None) -> None:
-        """From (u, n, d, s) to the best plan nearby; what comes out is offered, not relied upon."""
-        if start is None or self.polished >= POLISHES:
-            return
-        self.polished += 1
-        first = np.array([start[0], start[3], start[1], start[2]])
-        self._offer_near(first)
-
-        def loss(x: Array) -> float:
-            return float(self.loss(x[None, [0, 2, 3]], x[None, 1])[0])
-
-        def slope(x: Array) -> Array:
-            each = x[None, [0, 2, 3]]
-            log_t = np.log(self.limits.teacher_loss(each))
-            at = self.b.law.support(x[None, 0], x[None, 1], log_t, None)
-            gradient = np.array([at.by_size[0], at.by_tokens[0], 0.0, 0.0])
-            if self.limits.planned:
-                law = self.b.supervised
-                log_p, log_q = (float(np.ravel(v)[0]) for v in law.log_terms(x[2], x[3]))
-                share = 1.0 / (1.0 + np.exp(log_q - log_p))
-                pace = float(np.ravel(law.gamma * (1.0 - law.E * np.exp(-log_t)))[0])
-                alpha, beta = (float(np.ravel(v)[0]) for v in (law.alpha, law.beta))
-                gradient[2] = -at.by_teacher[0] * pace * alpha * share
-                gradient[3] = -at.by_teacher[0] * pace * beta * (1.0 - share)
-            return gradient
-
-        found = _slsqp(
-            loss, slope, lambda x: -self.values(x) - 1e-11, lambda x: -self.slopes(x), first,
-            self.sides(),
-        )  # fmt: skip
-        if found is not None:
-            self._offer_near(found)
-        self.last_polished = self.best
-
-    def _offer_near(self, x: Array) -> None:
-        """A point, with the most tokens; and, if it misses a limit, on the way to a plan that does
-        not (the convex limits hold between points at which they hold)."""
-        many = x[None, [0, 2, 3]]
-        if np.isfinite(self.best):
-            steps = np.concatenate([[0.0], np.geomspace(1e-12, 1e-2, 31)])[:, None]
-            many = (1 - steps) * many + steps * self.at
-        s = self.limits.most_tokens(many, np.full(len(many), self.b.s_high[0]))
-        self.offer(many, s)
-        if np.isfinite(self.b.rho_high[0]):
-            t = self.limits.teacher_loss(many)
-            cap = self.b.supervised.log_tokens_for_loss(many[:, 0], t / self.b.rho_high)
-            self.offer(many, np.minimum(s, cap - 1e-10))
-
-
-def _slsqp(
-    value: Any, gradient: Any, limits: Any, slopes: Any, start: Array, sides: Any
-) -> Array | None:
-    from scipy.optimize import minimize
-
-    try:
-        found = minimize(
-            value, start, jac=gradient, method="SLSQP", bounds=sides,
-            constraints=[{"type": "ineq", "fun": limits, "jac": slopes}],
-            options={"maxiter": 200, "ftol": 1e-15},
-        )  # fmt: skip
-    except ValueError:  # a start outside its own bounds by rounding
-        return None
-    x = np.asarray(found.x, dtype=float)
-    return x if np.all(np.isfinite(x)) else None
-
-
-def _ascend(
-    start: Array, slope: Array, directions: Sequence[tuple[Array, Array, float]],
-    down: Array, up: Array,
-) -> tuple[Array, Array, Array]:  # fmt: skip
-    """Raise ``min over dx of start + slope . dx`` by multipliers of functions that are <= 0.
-
-    Along one multiplier the minimum is concave and piecewise linear: its corners are where a
-    component of the slope changes sign.
-    """
-
-    bound = _least(start, slope, down, up)
-    given = [np.zeros_like(start) for _ in directions]
-    for _ in range(2 if len(directions) > 1 else 1):
-        for k, (constant, towards, most) in enumerate(directions):
-            if not np.any(towards):
-                continue
-            for i in range(3):
-                step = -slope[:, i] / np.where(towards[:, i] != 0, towards[:, i], 1.0)
-                step = np.where(towards[:, i] != 0, step, 0.0)
-                step = np.clip(step, -given[k], most - given[k])
-                fresh, turned = start + step * constant, slope + step[:, None] * towards
-                raised = _least(fresh, turned, down, up)
-                better = raised > bound
-                bound = np.where(better, raised, bound)
-                start = np.where(better, fresh, start)
-                slope = np.where(better[:, None], turned, slope)
-                given[k] = np.where(better, given[k] + step, given[k])
-    return bound, start, slope
-
-
-def _least(start: Array, slope: Array, down: Array, up: Array) -> Array:
-    """The least of ``start + slope . dx`` over boxes."""
-    return np.asarray(start + np.minimum(slope * down, slope * up).sum(axis=-1))
-
-
-def _halved(low: Array, high: Array, bound: Array) -> tuple[Array, Array, Array]:
-    """Boxes cut in half along their longest side."""
-    axis = np.argmax(high - low, axis=1)
-    each = np.arange(len(low))
-    middle = 0.5 * (low[each, axis] + high[each, axis])
-    left_high, right_low = high.copy(), low.copy()
-    left_high[each, axis] = middle
-    right_low[each, axis] = middle
-    return (
-        np.concatenate([low, right_low]),
-        np.concatenate([left_high, high]),
-        np.concatenate([bound, bound]),
-    )
+    def _with_reach(self, u: Array, y: Array, w: Array) -> tuple[Array, Array, Array]:
+        """All limits and, last, that of a teacher's reach; in s, n and d."""
+        s, n, d = w.T
+        value, gradient, hessian = self.limits.curved(np.stack([u, n, d], axis=1), s)
+        if not self.limits.planned:
+            return value, gradient[..., 1:], hessian
+        law = self.supervised
+        q, reach = log_sum(*law.log_terms(n, d))
+        rate = np.stack([0 * q, -law.alpha * (1.0 - q), -law.beta * q], axis=1)
+        turn = np.array([0.0, float(np.ravel(law.alpha)[0]), -float(np.ravel(law.beta)[0])])
+        bend = (q * (1.0 - q))[:, None, None] * np.outer(turn, turn)
+        return (
+            np.concatenate([value, (reach - y)[:, None]], axis=1),
+            np.concatenate([gradient[..., 1:], rate[:, None]], axis=1),
+            np.concatenate([hessian, bend[:, None]], axis=1),
+        )
 
 
 def supervised_under(b: Batch, rules: Sequence[Rule]) -> SupervisedOptima:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,9 @@ from coefficients import load
 from planner import Bounds, InfeasibleError, Problem, Teacher, optimum, solve, solve_many
 from planner.errors import ProblemError
 from planner.posynomial import Posynomial
+from planner.questions.plan.answer import Plan
+from planner.verify import verify
+from planner.verify_bound import second_bound
 from tests.oracles import scip
 from tests.oracles.instances import to_problem
 from tests.oracles.scip import Instance, Term
@@ -37,17 +41,23 @@ CASES: dict[str, tuple[Term, ...]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("charges", [(0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0)])
-@pytest.mark.parametrize("text", CASES)
-def test_plans_agree_with_scip(text: str, charges: tuple[float, float]) -> None:
+FIRST, SECOND, *_ = CASES
+
+
+@pytest.mark.parametrize(
+    ("text", "charges", "free"),
+    [*((text, (1.0, 1.0), False) for text in CASES),
+     (FIRST, (0.0, 0.0), False), (FIRST, (1.0, 0.0), False), (SECOND, (0.0, 1.0), False),
+     (FIRST, (1.0, 0.0), True), (SECOND, (1.0, 1.0), True)],
+)  # fmt: skip
+def test_plans_agree_with_scip(text: str, charges: tuple[float, float], free: bool) -> None:
     """Neither proves a bound above the other's plan, and the plan satisfies the constraint."""
-    free = text.startswith("18") and charges == (1.0, 1.0)
     instance = Instance(1e21, None if free else 1e9, *charges, constraints=(CASES[text],))
     problem = replace(to_problem(instance), constraints=(text,))
     answer = scip.solve(instance, 1e-4, seconds=30.0)
     recipe, certificate = optimum(problem)
     assert answer.incumbent is not None
-    assert certificate.proven or free  # a free size may leave a gap open, and says so
+    assert certificate.proven
     assert certificate.lower_bound <= answer.incumbent + 3e-6
     assert recipe.student.cross_entropy >= answer.bound - 3e-6
     assert holds(text, recipe)
@@ -236,3 +246,34 @@ def test_recipe_files_carry_constraints() -> None:
     assert Problem.from_mapping(document["problem"]).constraints == (text,)
     with pytest.raises(ProblemError, match="give texts like"):
         Problem.from_mapping({"budget": 1e21, "constraints": [3]})
+
+
+@pytest.mark.parametrize("student", [1e9, None])
+@pytest.mark.parametrize("text", CASES)
+def test_the_second_proof_respects_constraints(text: str, student: float | None) -> None:
+    """Another method meets the same optimum: its bound is below the plan, by its tolerance."""
+    problem = Problem(1e21, student, constraints=(text,))
+    recipe, certificate = optimum(problem)
+    loss = recipe.student.cross_entropy
+    second = second_bound(problem, SET, loss, 1e-3)
+    assert certificate.proven
+    assert second.lower <= loss
+    assert second.lower >= loss - 1.001e-3
+    assert second.best >= certificate.lower_bound
+
+
+def test_check_only_finds_a_recipe_that_breaks_its_constraint(tmp_path: Path) -> None:
+    """A plan's document passes; one with another constraint, or a worse plan, does not."""
+    text = "student_tokens + teacher_tokens <= 60B"
+    plan = solve(Problem(1e21, 1e9, constraints=(text,)))
+    file = tmp_path / "plan.json"
+    file.write_text(plan.render("json"))
+    assert all(check.passed for check in verify(Plan.read_document(file)))
+    bent = Plan.read_document(file)
+    bent["problem"]["constraints"] = ["student_tokens + teacher_tokens <= 50B"]
+    faults = [check.detail for check in verify(bent) if not check.passed]
+    assert any("'student_tokens + teacher_tokens <= 50B' is missed by" in each for each in faults)
+    loose = Plan.read_document(file)
+    loose["problem"]["constraints"] = []
+    faults = [check.detail for check in verify(loose) if not check.passed]
+    assert any("nats exist" in each or "below the certified bound" in each for each in faults)
