@@ -17,7 +17,7 @@ from planner.optima import Many, solve_batch
 from planner.optimise import Batch
 from planner.problem import Problem
 from planner.results import Interval, Recipe, Uncertainty
-from planner.rows import require_distillation, rows_of, supervised_batch
+from planner.rows import refuse_constraints, require_distillation, rows_of, supervised_batch
 
 Array = NDArray[np.float64]
 
@@ -31,9 +31,9 @@ def assess(
 ) -> Uncertainty | None:
     """Intervals on a recipe, on its difference to supervised training, and on the optimum itself.
 
-    None for a set without draws.
+    None for a set without draws, and under constraints, which are not re-optimised draw by draw.
     """
-    if coefficients.draws_path is None:
+    if coefficients.draws_path is None or problem.constraints:
         return None
     batch_of_laws = draws.load(coefficients, limit)
     many = reoptimise(problem, batch_of_laws)
@@ -71,6 +71,7 @@ def reoptimise(problems: Problem | Sequence[Problem], batch_of_laws: Coefficient
     Arrays of shape (problems * draws,), the draws of a problem side by side.
     """
     asked = [problems] if isinstance(problems, Problem) else list(problems)
+    refuse_constraints(asked)
     parts = [_under_draws(problem, batch_of_laws) for problem in asked]
     counts = np.concatenate([counts for _, counts in parts])
     baseline = None

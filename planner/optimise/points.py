@@ -59,6 +59,8 @@ def examine(b: Batch, boxes: Boxes, z: Array | None) -> Solved:
     over what is not affordable, and say little of the rest.
     """
     found, affordable = _examine(b, boxes, z)
+    if b.penalised:
+        return found
     out = np.flatnonzero(
         ~affordable & np.isfinite(found.lower) & ((boxes.half_y > 0) | (boxes.half_u > 0))
     )
@@ -73,7 +75,7 @@ def examine(b: Batch, boxes: Boxes, z: Array | None) -> Solved:
 
 def _examine(b: Batch, boxes: Boxes, z: Array | None) -> tuple[Solved, NDArray[np.bool_]]:
     u, y = boxes.at_u, boxes.at_y
-    front = frontier.solve(b, u, y, z)
+    front = b.frontier(u, y, z)
     zero = np.zeros_like(front.s)
     caps = [(front.height, front.along_y, front.along_u), (b.s_high, zero, zero)]
     most = np.minimum(front.s, b.s_high)

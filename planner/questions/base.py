@@ -381,6 +381,19 @@ class Measured:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Constrained:
+    """Questions that take further limits."""
+
+    constraints: tuple[str, ...] = option(
+        "A further limit, such as 'student_tokens + teacher_tokens <= 8T'; repeat for several.",
+        default=(),
+        metavar="LIMIT",
+        flag="--constraint",
+        multiple=True,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Buildable:
     """Questions that may ask for sizes of real architectures."""
 

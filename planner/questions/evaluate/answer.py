@@ -20,7 +20,7 @@ from planner.questions.plan.answer import Plan
 from planner.questions.target.answer import smallest_budgets
 from planner.recipe import Row, cost_of, recipe_of
 from planner.results import Baseline, Certificate, Coefficients, Law, Recipe, Warning
-from planner.rows import require_distillation
+from planner.rows import refuse_constraints, require_distillation
 from planner.second_opinion import OtherView, other_view
 
 
@@ -118,6 +118,7 @@ def evaluate(
     """
     chosen = problem.coefficient_set(coefficients)
     require_distillation(chosen)
+    refuse_constraints([problem])
     if problem.student is None:
         raise ProblemError("the student's size is missing; give it like --student 1B.")
     exists = teacher.loss is not None if teacher_exists is None else teacher_exists
