@@ -147,6 +147,8 @@ class Question(Record):
             if value is not None and value != ():
                 more = {"offer": offer} if quantity.offered else {}
                 object.__setattr__(self, name, quantity.parse(value, called, **more))
+        if offer is None:  # no budget asked for it: an unknown device is still refused here
+            _ = self.offer
 
     @property
     def offer(self) -> Offer:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from coefficients import load
 from planner import units
+from planner.questions import resources_sheet
 from planner.questions.compare.answer import Comparisons
 from planner.questions.compare.curves import Comparison, Crossover, CrossoverSpread, Curve
 from planner.questions.compare.ratios import Ratios
@@ -39,10 +40,10 @@ def sheet(answer: Comparisons) -> Sheet:
         verdict=" ".join(verdict(each) for each in found),
         headline=headline(answer),
         method=_method(answer),
-        grids=tuple(grids),
+        grids=(*grids, *resources_sheet.grids(answer.resources)),
         warnings=_warnings(found),
-        details=_notes(answer),
-        rows=tuple(row for each in found for row in _rows(each)),
+        details=(*_notes(answer), *resources_sheet.notes(answer.resources)),
+        rows=tuple(row for each in found for row in _rows(each, answer)),
     )
 
 
@@ -429,7 +430,7 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def _rows(each: Comparison) -> list[dict[str, Any]]:
+def _rows(each: Comparison, answer: Comparisons) -> list[dict[str, Any]]:
     return [
         {
             "student": each.student,
@@ -441,6 +442,7 @@ def _rows(each: Comparison) -> list[dict[str, Any]]:
             "compute_ratio": _ratios(curve).compute[k],
             "data_ratio": _ratios(curve).data[k],
             **{name: getattr(curve.plans, name)[k] for name in _COLUMNS},
+            **resources_sheet.cells(answer.resources, each.name(curve.scenario, k)),
         }
         for curve in each.curves
         for k in range(each.budgets.size)

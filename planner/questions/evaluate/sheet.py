@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from planner import units
+from planner.questions import resources_sheet
 from planner.questions.evaluate.answer import Evaluation, Move
 from planner.reports import trust, words
 from planner.reports.sheet import Grid, Sheet, first_only, qualification
@@ -25,10 +26,10 @@ def sheet(found: Evaluation) -> Sheet:
         headline=headline(found),
         verdict=verdict(found),
         method="distil" if found.excess < LAW_ERROR * _loss(found.recipe) else "undecided",
-        grids=first_only(grids),
+        grids=(*first_only(grids), *resources_sheet.grids(found.resources)),
         warnings=_warnings(found),
         subject="Your recipe",
-        details=_notes(found),
+        details=(*_notes(found), *resources_sheet.notes(found.resources)),
         rows=_rows(found),
     )
 
@@ -240,6 +241,7 @@ def _rows(found: Evaluation) -> tuple[dict[str, Any], ...]:
             "teacher_tokens": recipe.teacher.tokens,
             "teacher_cross_entropy": recipe.teacher.cross_entropy,
             "flops": recipe.flops.total,
+            **resources_sheet.cells(found.resources, name),
         }
         for name, recipe in named
     )

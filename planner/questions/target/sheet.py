@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from planner import units
+from planner.questions import resources_sheet
 from planner.questions.target.answer import Reached, Target
 from planner.reports import trust, words
 from planner.reports.sheet import Grid, Sheet
@@ -24,10 +25,12 @@ def sheet(found: Target) -> Sheet:
         headline=headline(found),
         verdict=verdict(found),
         method=method(found),
-        grids=(Grid("Smallest budget, FLOPs", head, rows),),
+        grids=(Grid("Smallest budget, FLOPs", head, rows), *resources_sheet.grids(found.resources)),
         warnings=_warnings(found),
-        details=_notes(found),
-        rows=tuple(_flat(way, found) for way in ways),
+        details=(*_notes(found), *resources_sheet.notes(found.resources)),
+        rows=tuple(
+            _flat(way, found) | resources_sheet.cells(found.resources, way.method) for way in ways
+        ),
     )
 
 
