@@ -76,7 +76,7 @@ REACH = 10.0
 """How far beyond the pilots' sizes and tokens the moved law's domain reaches where the old law was
 measured: a hundred times their compute."""
 
-RATE = 0.004
+RATE = 0.006
 """Half width of the 90% interval of log(truth / law) per factor of e beyond the pilots' sizes,
 tokens and FLOPs that no pilot can show: from public studies, see `scripts/bench_calibrate.py`."""
 
