@@ -137,7 +137,7 @@ def measure(old: CoefficientSet, runs: Rows, count: int, draws: int) -> list[flo
     if not lines:
         return None
     table = np.array(lines)
-    middle = np.nanmedian(table, axis=0)
+    middle = np.median(table, axis=0)  # NaN where a direct fit failed
     middle[[1, 5]] = table[:, [1, 5]].mean(axis=0)
     return [*middle[:5], direct("supervised", runs, out), middle[5]]
 
@@ -179,6 +179,7 @@ def main() -> None:
             if old is not None and found is not None:
                 shares = (1, 6)
                 cells = [f"{v:.0%}" if k in shares else f"{v:.2%}" for k, v in enumerate(found)]
+                cells = ["-" if cell == "nan%" else cell for cell in cells]
                 print(f"| {name} | {old.name} | {' | '.join(cells)} |", flush=True)
 
 

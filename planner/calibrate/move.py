@@ -69,6 +69,7 @@ _ROUNDS = 8
 _SETTLED = 1e-3
 _SAME = 0.1  # spread of log compute below which pilots are all alike
 _QUANTILES = 20
+_LEVELS = 1.0  # largest logarithm of a factor on all losses that students alone may show
 _DRAW_STEPS = 60
 
 
@@ -76,7 +77,7 @@ REACH = 10.0
 """How far beyond the pilots' sizes and tokens the moved law's domain reaches where the old law was
 measured: a hundred times their compute."""
 
-RATE = 0.004
+RATE = 0.006
 """Half width of the 90% interval of log(truth / law) per factor of e beyond the pilots' sizes,
 tokens and FLOPs that no pilot can show: from public studies, see `scripts/bench_calibrate.py`."""
 
@@ -276,15 +277,18 @@ def old_coordinates(base: CoefficientSet, task: Task, names: tuple[str, ...]) ->
 
 
 def level(base: CoefficientSet, task: Task) -> float:
-    """The pilots' losses over those of the old law, in the middle (of students over their
-    teachers' scale: the supervised runs decide where there are any)."""
+    """The factor c on all losses that suits the middle pilot: of supervised runs where there are
+    any, else of students, whose teachers' losses it changes as well, ``c L_S(N, D, L_T / c)``."""
     beside = task.supervised_rows if task.joint else task.rows
     if beside is not None and len(beside):
         old = base.form.loss(beside.parameters, beside.tokens)
         return float(np.exp(np.median(np.log(beside.loss / old))))
-    rows = task.rows
-    old = base.form.loss(rows.parameters, rows.tokens)
-    return float(np.exp(np.median(np.log(rows.loss / old))))
+    rows, law = task.rows, base.distillation
+    assert law is not None
+    assert rows.teacher_loss is not None
+    tried = np.exp(np.linspace(-_LEVELS, _LEVELS, 401))[:, None]
+    found = tried * law.loss(rows.parameters, rows.tokens, rows.teacher_loss / tried)
+    return float(tried[np.argmin(np.median(np.abs(np.log(found / rows.loss)), axis=1)), 0])
 
 
 def _scatter(point: Fit, prior: Prior) -> float:

@@ -155,6 +155,22 @@ def test_distilled_and_supervised_pilots_together() -> None:
     assert moved.draws.converged > 0.95
 
 
+def test_distilled_pilots_alone_show_one_factor() -> None:
+    """The factor is found that students and teachers share, not that of students' losses alone."""
+    old, factor = FULL.distillation, 1.1
+    assert old is not None
+    teachers = np.array([2.3, 2.5, 2.4, 2.6, 2.3, 2.5])
+    losses = factor * np.asarray(old.loss(SIZES, TOKENS, teachers))
+    task = moving_task(FULL, None, Rows(SIZES, TOKENS, losses, factor * teachers))
+    moved = move(FULL, task, draws=8)
+    assert moved.factor == pytest.approx(factor, rel=0.01)
+    law = moved.point.distillation
+    assert law is not None
+    assert law.loss(1e9, 3e10, factor * 2.3) == pytest.approx(
+        factor * old.loss(1e9, 3e10, 2.3), rel=0.01
+    )
+
+
 def run(*words: str) -> str:
     """The command's standard output."""
     result = CliRunner().invoke(command, [*words], catch_exceptions=False)
