@@ -198,12 +198,12 @@ def _curve(
         difference=difference,
         sign=signs(difference, gap),
         inside=plans.inside(coefficients),
-        held=_held(plans.supervised_tokens, problem),
+        held=held_by_a_cap(plans.supervised_tokens, problem),
         budgets=budgets,
     )
 
 
-def _held(supervised_tokens: Array, problem: Problem) -> NDArray[np.bool_]:
+def held_by_a_cap(supervised_tokens: Array, problem: Problem) -> NDArray[np.bool_]:
     """Where a default bound on tokens, and not the budget, limits the supervised model."""
     if not default_caps(["max-student-tokens"], problem):
         return np.zeros(supervised_tokens.shape, dtype=bool)

@@ -162,7 +162,7 @@ def _notes(found: NearOptimal) -> tuple[str, ...]:
     lines = [
         "A range holds for one variable at a time: the others move with it, so that two ends of "
         "two ranges together need not be near-optimal.",
-        f"Each point is a certified solve; ranges are scanned in steps of {step:.2f}x and their "
+        f"Each point is a certified solve; ranges are scanned in steps of {step:.2f}× and their "
         "ends refined to 0.05%.",
         words.certificate(found.certificate),
     ]
