@@ -124,7 +124,7 @@ def _accelerator(table: Any) -> Accelerator:
     lists = {}
     for key in ("aliases", "driver"):
         value = table.get(key, [])
-        if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        if not isinstance(value, list | tuple) or not all(isinstance(each, str) for each in value):
             raise DocumentError(f"{key} is {value!r}; it must be a list of texts.")
         lists[key] = tuple(value)
     return Accelerator(**{**table, **lists})

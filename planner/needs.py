@@ -188,6 +188,12 @@ def _assumptions(flops: Flops, setup: Setup) -> list[str]:
             "and caches of prompts are not counted, and budgets in GPU-hours or money are "
             "converted at the training utilisation"
         )
+        if setup.load is not None:
+            weighed = setup.load.weighted_tokens(shares.prefill, shares.decode, shares.training)
+            said.append(
+                "the size is chosen by FLOPs; to choose it by the hours of serving, plan with "
+                f"--serving-tokens {weighed:.4g} instead of the load"
+            )
     return said
 
 
