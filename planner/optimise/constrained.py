@@ -32,6 +32,7 @@ Rule = Sequence[tuple[float, Sequence[float]]]
 STEPS = 60  # of Newton's method, which is quadratic from above
 SLANT = 1e-7  # rates in s that count as none
 MARGIN = 1e-12  # of a constraint's logarithm: what a linearisation may be off by rounding
+CUTS, ZOOMS = 100, 6  # of grids of teachers
 CONTOUR = 400  # teachers of equal loss that are tried
 
 
@@ -53,7 +54,10 @@ def minimise_constrained(b: Batch, rules: Sequence[Rule], tolerance: float) -> t
         columns = {each.name: getattr(tight, each.name) for each in fields(Batch)}
         found = minimise(Constrained(**columns, limits=every), tolerance)
         lower = np.maximum(found.lower_bound, loose.lower_bound)
-        return replace(found, lower_bound=lower), False
+        found = replace(found, lower_bound=lower)
+        if found.feasible[0] and every.planned and not found.loss[0] - lower[0] <= tolerance:
+            found = _other_teachers(tight, every, found)
+        return found, False
 
 
 def narrowed(b: Batch, rules: Sequence[Rule]) -> Batch:
@@ -136,6 +140,24 @@ def _allowed_teacher(b: Batch, limits: Limits, found: Optima) -> Optima | None:
         paid = b.flops.on_logs(n)[0] * np.exp(d)
     k = int(np.argmin(np.where(ok, paid, np.inf)))
     return replace(found, n=n[[k]], d=d[[k]])
+
+
+def _other_teachers(b: Batch, limits: Limits, found: Optima) -> Optima:
+    """The same student under the best teacher of ever finer grids, where that is better."""
+    ranges = np.array([[b.n_low[0], b.n_high[0]], [b.d_low[0], b.d_high[0]]])
+    low, high = ranges.T
+    for _ in range(ZOOMS):
+        n, d = (v.ravel() for v in np.meshgrid(*np.linspace(low, high, CUTS).T))
+        x = np.stack([found.u + 0 * n, n, d], axis=1)
+        s = limits.most_tokens(x, np.full(n.size, b.s_high[0]))
+        t = limits.teacher_loss(x)
+        loss = np.where(limits.holds(x, s), b.law.loss_on_logs(x[:, 0], s, np.log(t)), np.inf)
+        k = [int(np.argmin(loss))]
+        if loss[k[0]] < found.loss[0]:
+            found = replace(found, s=s[k], n=n[k], d=d[k], t=t[k], loss=loss[k])
+        middle, half = np.concatenate([found.n, found.d]), 2.0 * (high - low) / CUTS
+        low, high = (np.clip(middle + side * half, *ranges.T) for side in (-1.0, 1.0))
+    return found
 
 
 class Limits:
@@ -297,7 +319,8 @@ class Constrained(Batch):
         w, multipliers = most_tokens(
             lambda w, rows: self._with_reach(u[rows], y[rows], w), begin, low - 1e-9, high + 1e-9
         )
-        w = np.clip(w, low, high)
+        known = np.all(np.isfinite(multipliers), axis=1)  # no multipliers are valid ones, too
+        w, multipliers = np.clip(w, low, high), np.where(known[:, None], multipliers, 0.0)
         s, n, d = w.T
         x = np.stack([u, n, d], axis=1)
         value, gradient = limits.at(x, s)

@@ -70,8 +70,10 @@ def most_tokens(limits: Limits, start: Array, low: Array, high: Array) -> tuple[
             if not outside.any():
                 break
             length = np.where(outside, 0.5 * length, length)
-        w = fresh
-        result[moving], dual[moving] = w, _balanced(1.0 / (sharp[:, None] * -value), slope, cost)
+        w, good = fresh, ~outside  # one that cannot move stays where it was
+        rows = moving[good]
+        result[rows] = w[good]
+        dual[rows] = _balanced(1.0 / (sharp[good, None] * -value[good]), slope[good], cost)
         central = decrement < 0.5
         on = ~(central & (sharp >= LAST) | outside)
         sharp = np.where(central, np.minimum(sharp * SHARPER, LAST), sharp)

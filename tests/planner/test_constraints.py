@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -242,8 +245,9 @@ def test_recipe_files_carry_constraints() -> None:
     text = "student_tokens + teacher_tokens <= 60B"
     one = Problem.from_mapping({"budget": "1e21", "student": "1B", "constraints": text})
     assert one.constraints == (text,)
-    document = json.loads(solve(one).render("json"))
-    assert Problem.from_mapping(document["problem"]).constraints == (text,)
+    plan = solve(one)
+    for document in (json.loads(plan.render("json")), tomllib.loads(plan.render("toml"))):
+        assert Problem.from_mapping(document["problem"]).constraints == (text,)
     with pytest.raises(ProblemError, match="give texts like"):
         Problem.from_mapping({"budget": 1e21, "constraints": [3]})
 
@@ -277,3 +281,31 @@ def test_check_only_finds_a_recipe_that_breaks_its_constraint(tmp_path: Path) ->
     loose["problem"]["constraints"] = []
     faults = [check.detail for check in verify(loose) if not check.passed]
     assert any("nats exist" in each or "below the certified bound" in each for each in faults)
+
+
+def test_a_gap_is_stated_where_constraints_forbid_weak_teachers() -> None:
+    """The bound holds for the best of a grid of teachers, and the plan is near it."""
+    text = "teacher_tokens >= 50*teacher_size"
+    problem = Problem(
+        1e21, 3e8, 0.0, 0.0, constraints=(text,), bounds=Bounds(teacher_size=(1e11, 1e12))
+    )
+    recipe, certificate = optimum(problem)
+    size = np.geomspace(1e11, 1e12, 400)[:, None]
+    tokens = size * np.geomspace(50.0, 200.0, 100)
+    student_tokens = min(1e21 / (3 * float(FLOPS(3e8))), problem.bounds.student_tokens[1])
+    best = float(np.min(LAW.loss(3e8, student_tokens, SUPERVISED.loss(size, tokens))))
+    assert certificate.lower_bound <= best
+    assert recipe.student.cross_entropy <= best + 1e-5
+    assert certificate.proven == (certificate.gap <= problem.tolerance)
+    assert certificate.gap == recipe.student.cross_entropy - certificate.lower_bound
+    assert holds(text, recipe)
+
+
+def test_plans_without_constraints_do_not_load_their_solver() -> None:
+    """A cold start pays nothing for constraints that are not used."""
+    code = (
+        "import sys; from planner import Problem, solve; solve(Problem(1e21, 1e9)); "
+        "loaded = {'planner.posynomial', 'planner.constraints', 'planner.optimise.constrained', "
+        "'planner.optimise.interior'} & set(sys.modules); assert not loaded, loaded"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
