@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from coefficients import Domain
 from laws._types import Array
 from planner import units
 from planner.calibrate.move import NOISE, RATE, REACH, Moved, all_runs
-from planner.documents import unwritten
+from planner.documents import Unwritten, unwritten
 from planner.experiments.choose import choose_best
 from planner.experiments.information import trust
 from planner.fit.judge import Errors
@@ -83,7 +83,7 @@ class Calibration(Report):
     half_width: float
     next_pilots: tuple[Pilot, ...]
     remarks: tuple[str, ...]
-    moved: Moved = unwritten()
+    moved: Annotated[Moved, Unwritten()] = unwritten()
 
     def sheet(self) -> Sheet:
         """The move, the coefficients, and the next pilots."""

@@ -14,6 +14,7 @@ from planner.questions import QUESTIONS
 REPORTS = {
     "fit": "planner.fit.report:Analysis",
     "prediction": "planner.fit.prediction:Prediction",
+    "calibration": "planner.calibrate.report:Calibration",
     "design": "planner.experiments.report:Designs",
     "next": "planner.experiments.report:NextRuns",
 }
@@ -25,8 +26,8 @@ REPORTS = {
 def schema(kind: str) -> None:
     """Print the JSON Schema (2020-12) of documents of a kind, of plans unless another is named.
 
-    Kinds are the questions, `fit`, `prediction` (of `predict`), `design` and `next` (of
-    `experiments`).
+    Kinds are the questions, `fit`, `prediction` (of `predict`), `calibration`, `design` and
+    `next` (of `experiments`).
     """
     from planner.documents import schema
 

@@ -118,6 +118,7 @@ RUNS = "parameters,tokens,cross_entropy\n" + "".join(
     [
         ("fit", ["fit", "{runs}", "--law", "supervised", "--bootstrap", "0", "--no-judgement"]),
         ("prediction", ["predict", "busbridge2025", "--at", "{runs}"]),
+        ("calibration", ["calibrate", "besiroglu2024", "{runs}"]),
         ("design", ["experiments", "design", "--budget", "1e20"]),
     ],
 )

@@ -65,8 +65,10 @@ def title(ranking: Ranking) -> str:
         "a student of any size" if asked.student is None
         else f"a {units.format_count(asked.student)} student"
     )  # fmt: skip
+    number = len(ranking.candidates)
+    count = "1 teacher" if number == 1 else f"{number} teachers"
     return (
-        f"{len(ranking.candidates)} teachers for {student} with "
+        f"{count} for {student} with "
         f"{units.format_flops(asked.budget)} FLOPs, {logits(asked.charge_inference)}"
     )
 
