@@ -12,15 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from laws import DistillationForm, ForwardFlops, SupervisedLaw
-
-if TYPE_CHECKING:
-    from planner.optimise.frontier import Frontier
 
 Array: TypeAlias = NDArray[np.float64]
 Index: TypeAlias = NDArray[np.intp]
@@ -75,17 +72,6 @@ class Batch:
             self.flops.take(index),
             *(getattr(self, name)[index] for name in _COLUMNS),
         )
-
-    @property
-    def penalised(self) -> bool:
-        """Whether planes over points without a plan say themselves where there are none."""
-        return False
-
-    def frontier(self, u: Array, y: Array, start: Array | None) -> Frontier:
-        """The most student tokens, and a plane above them (`frontier.solve`)."""
-        from planner.optimise.frontier import solve
-
-        return solve(self, u, y, start)
 
     @property
     def law(self) -> DistillationForm:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from laws._types import log_sum
 from planner.optimise.batch import Array, Batch
-from planner.optimise.frontier import FEASIBLE, Frontier, teacher
+from planner.optimise.frontier import FEASIBLE, Frontier, Penalised, teacher
 from planner.optimise.interior import most_tokens
 from planner.optimise.search import Optima, minimise
 from planner.optimise.supervised import SupervisedOptima, supervised_optima
@@ -299,17 +299,12 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Constrained(Batch):
+class Constrained(Penalised):
     """A batch of one problem whose most student tokens further limits may lower."""
 
     limits: Limits
 
-    @property
-    def penalised(self) -> bool:
-        """Limits that are missed at a penalty leave planes that stand below what is allowed."""
-        return True
-
-    def frontier(self, u: Array, y: Array, start: Array | None) -> Frontier:
+    def frontier(self, u: Array, y: Array) -> Frontier:
         """The most tokens by an interior point method, and the plane of its multipliers."""
         limits, planned = self.limits, self.limits.planned
         sides = [(self.s_low[0], self.s_high[0]), (self.n_low[0], self.n_high[0]),

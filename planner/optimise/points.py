@@ -59,7 +59,7 @@ def examine(b: Batch, boxes: Boxes, z: Array | None) -> Solved:
     over what is not affordable, and say little of the rest.
     """
     found, affordable = _examine(b, boxes, z)
-    if b.penalised:
+    if isinstance(b, frontier.Penalised):
         return found
     out = np.flatnonzero(
         ~affordable & np.isfinite(found.lower) & ((boxes.half_y > 0) | (boxes.half_u > 0))
@@ -75,7 +75,7 @@ def examine(b: Batch, boxes: Boxes, z: Array | None) -> Solved:
 
 def _examine(b: Batch, boxes: Boxes, z: Array | None) -> tuple[Solved, NDArray[np.bool_]]:
     u, y = boxes.at_u, boxes.at_y
-    front = b.frontier(u, y, z)
+    front = frontier.solve(b, u, y, z)
     zero = np.zeros_like(front.s)
     caps = [(front.height, front.along_y, front.along_u), (b.s_high, zero, zero)]
     most = np.minimum(front.s, b.s_high)
@@ -120,7 +120,9 @@ def _examine(b: Batch, boxes: Boxes, z: Array | None) -> tuple[Solved, NDArray[n
     at_s = np.where(feasible, most, np.maximum(height, b.s_low))
     cap = Cap(height, along_y, along_u, b.s_low)
     log_t, loss = front.log_t, None
-    if b.penalised:  # the teacher may be stronger than the box's, which is what is bounded
+    if isinstance(
+        b, frontier.Penalised
+    ):  # the teacher may be stronger than the box's, which is what is bounded
         log_t, loss = np.log(teacher_loss(b, y)), b.law.loss_on_logs(u, most, front.log_t)
     found = enclose(b, boxes, cap, at_s, log_t)
     loss = found.loss if loss is None else loss

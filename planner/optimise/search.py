@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from planner.optimise.batch import Array, Batch, Index
 from planner.optimise.bound import Boxes
+from planner.optimise.frontier import Penalised
 from planner.optimise.points import Best, Solved, examine
 from planner.optimise.refine import refine
 from planner.optimise.starts import reach_range
@@ -146,7 +147,7 @@ def _minimise(b: Batch, tolerance: Array, polish: bool, owner: Index) -> Optima:
             _lower(bound, index, found.lower)
             break
         wide = (found.rest.half_y > NARROW) | (found.rest.half_u > NARROW)
-        most = MAX_BOXES if not b.penalised else MAX_CONSTRAINED
+        most = MAX_CONSTRAINED if isinstance(b, Penalised) else MAX_BOXES
         many = np.bincount(index[open_], minlength=problems) > most
         open_ &= wide & ~many[index] & (round_ < MAX_ROUNDS - 1)
         _lower(bound, index[~open_], found.lower[~open_])
