@@ -19,6 +19,7 @@ from planner.posynomial import Posynomial
 from planner.questions.plan.answer import Plan
 from planner.verify import verify
 from planner.verify_bound import second_bound
+from tests.examples import EXAMPLES
 from tests.oracles import scip
 from tests.oracles.instances import to_problem
 from tests.oracles.scip import Instance, Term
@@ -83,7 +84,7 @@ def holds(text: str, recipe: object) -> bool:
     return bool(constraint.value(values) <= constraint.limit * (1 + 1e-9))
 
 
-@pytest.mark.parametrize("number", range(6))
+@pytest.mark.parametrize("number", range(2 * EXAMPLES))
 def test_random_constraints_against_brute_force(number: int) -> None:
     """No plan of a dense grid is below the bound, and none beats the plan."""
     rng = np.random.default_rng([41, number])
@@ -107,9 +108,9 @@ def test_random_constraints_against_brute_force(number: int) -> None:
     low, high = np.log(problem.bounds.teacher_size), np.log(problem.bounds.teacher_tokens)
     for _ in range(6):
         if centre is None:
-            n, d = np.meshgrid(np.linspace(*low, 400), np.linspace(*high, 400))
+            n, d = np.meshgrid(np.linspace(*low, 250), np.linspace(*high, 250))
         else:
-            n, d = np.meshgrid(*(np.linspace(c - wide, c + wide, 200) for c in centre))
+            n, d = np.meshgrid(*(np.linspace(c - wide, c + wide, 120) for c in centre))
             n, d = np.clip(n, *low), np.clip(d, *high)
             wide /= 8
         n, d = np.exp(n.ravel()), np.exp(d.ravel())
