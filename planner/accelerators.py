@@ -12,11 +12,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import tomli
 
 from planner.errors import DocumentError, QuantityError
+
+Precision = Literal["bf16", "fp8"]
+"""Of the matrix products, whose peak counts."""
 
 UTILISATION = 0.40
 """Assumed where none is given: dense transformers in bf16 reach a third to a half of the peak."""
@@ -50,6 +53,18 @@ class Accelerator:
             if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
                 raise QuantityError(f"{key} is {value!r}; it must be a positive number.")
 
+    def peak(self, precision: Precision = "bf16") -> float:
+        """FLOP/s of dense products in a format; QuantityError where the device lacks it."""
+        if precision == "bf16":
+            return self.bf16_flops
+        if precision != "fp8":
+            raise QuantityError(f"unknown precision '{precision}'; known: bf16, fp8.")
+        if self.fp8_flops is None:
+            raise QuantityError(
+                f"{self.name} has no FP8 products in the catalogue; leave the precision at bf16."
+            )
+        return self.fp8_flops
+
 
 def parse_accelerators(text: str, what: str) -> tuple[Accelerator, ...]:
     """Accelerators of TOML text with [[accelerator]] tables; DocumentError listing every fault."""
@@ -63,6 +78,11 @@ def parse_accelerators(text: str, what: str) -> tuple[Accelerator, ...]:
             f"{what} must hold [[accelerator]] tables and nothing else, each with name, bf16_flops "
             "and source."
         )
+    return read_accelerators(tables, what)
+
+
+def read_accelerators(tables: Iterable[Any], what: str) -> tuple[Accelerator, ...]:
+    """Accelerators of mappings with the fields of `Accelerator`; DocumentError listing faults."""
     found, faults = [], []
     for position, table in enumerate(tables, 1):
         try:
@@ -104,7 +124,7 @@ def _accelerator(table: Any) -> Accelerator:
     lists = {}
     for key in ("aliases", "driver"):
         value = table.get(key, [])
-        if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        if not isinstance(value, list | tuple) or not all(isinstance(each, str) for each in value):
             raise DocumentError(f"{key} is {value!r}; it must be a list of texts.")
         lists[key] = tuple(value)
     return Accelerator(**{**table, **lists})
@@ -174,11 +194,16 @@ class Price:
 
 @dataclass(frozen=True)
 class Offer:
-    """What budgets in GPU-hours and money are converted with."""
+    """What budgets in hardware, GPU-hours and money are converted with.
+
+    own: accelerators of the user's own, beside the catalogue.
+    """
 
     accelerator: Accelerator | None = None
     price: Price | None = None
     utilisation: float | None = None
+    precision: Precision = "bf16"
+    own: tuple[Accelerator, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -195,11 +220,13 @@ class Hardware:
     utilisation: float
     assumed: bool
     in_hours: bool = False
+    precision: Precision = "bf16"
 
     @property
     def flops(self) -> float:
         """Model FLOPs that this amounts to."""
-        return self.count * self.accelerator.bf16_flops * self.seconds * self.utilisation
+        peak = self.accelerator.peak(self.precision)
+        return self.count * peak * self.seconds * self.utilisation
 
     @property
     def device_hours(self) -> float:
@@ -212,8 +239,9 @@ class Hardware:
         if self.in_hours:
             amount = f"{self.device_hours:,.6g} GPU-hours of {self.accelerator.name}"
         return (
-            f"{amount} at {self.utilisation:.0%} of {self.accelerator.bf16_flops / 1e12:g} TFLOP/s"
-            f"{assumed}"
+            f"{amount} at {self.utilisation:.0%} of "
+            f"{self.accelerator.peak(self.precision) / 1e12:g} TFLOP/s"
+            f"{' in FP8' if self.precision == 'fp8' else ''}{assumed}"
         )
 
 
@@ -254,9 +282,7 @@ _SCALES = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9}
 _ANY_DEVICE = ("gpu", "device", "chip", "accelerator", "tpu")
 
 
-def parse_hardware(
-    text: str, offer: Offer = Offer(), catalogue: Iterable[Accelerator] | None = None
-) -> Hardware | None:
+def parse_hardware(text: str, offer: Offer = Offer()) -> Hardware | None:
     """A budget written as hardware and time, GPU-hours or money; None if it is nothing of the kind.
 
     `offer` gives what the text leaves open: the accelerator and the price behind ``$250k``, the
@@ -284,8 +310,9 @@ def parse_hardware(
             )
         accelerator = offer.accelerator
     else:
-        accelerator = named(device, text, catalogue)
-    return Hardware(count, accelerator, seconds, share, assumed, in_hours="time" not in given)
+        accelerator = named(device, text, (*accelerators(), *offer.own))
+    in_hours = "time" not in given
+    return Hardware(count, accelerator, seconds, share, assumed, in_hours, offer.precision)
 
 
 def _from_money(match: re.Match[str], offer: Offer, text: str) -> Hardware:
@@ -310,7 +337,7 @@ def _from_money(match: re.Match[str], offer: Offer, text: str) -> Hardware:
         )
     share, assumed = _utilisation(match.groupdict(), offer, text)
     hours = _amount(match, text) / offer.price.amount
-    return Hardware(hours, offer.accelerator, 3600.0, share, assumed, in_hours=True)
+    return Hardware(hours, offer.accelerator, 3600.0, share, assumed, True, offer.precision)
 
 
 def parse_price(text: str | float) -> Price:

@@ -116,6 +116,27 @@ class PlanResources(Resources):
     decision: LogitsDecision | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Spent(Resources):
+    """What one of an answer's recipes or budgets takes, by phase and in total."""
+
+    name: str
+
+
+def spent(name: str, flops: Flops, setup: Setup) -> Spent:
+    """Hours, energy and money of what a budget pays, FLOPs by term."""
+    found = _resources(flops, setup)
+    return Spent(
+        found.phases,
+        found.total,
+        found.accelerator,
+        found.count,
+        found.currency,
+        (*_assumptions(flops, setup), *found.assumptions),
+        name=name,
+    )
+
+
 def needs(
     recipe: Recipe, baseline: Baseline, coefficients: CoefficientSet, setup: Setup
 ) -> PlanResources:
@@ -131,7 +152,7 @@ def needs(
         accelerator=found.accelerator,
         count=found.count,
         currency=found.currency,
-        assumptions=(*_assumptions(recipe, setup), *found.assumptions),
+        assumptions=(*_assumptions(recipe.flops, setup), *found.assumptions),
         supervised=_resources(baseline.flops, setup),
         calendar=_calendar(found, setup.start),
         memory=_memory(recipe, baseline, coefficients, setup.cluster),
@@ -149,15 +170,16 @@ def _resources(flops: Flops, setup: Setup) -> Resources:
     return of_terms(terms, setup.cluster, serving)
 
 
-def _assumptions(recipe: Recipe, setup: Setup) -> list[str]:
+def _assumptions(flops: Flops, setup: Setup) -> list[str]:
     shares = setup.cluster.utilisation
     how = "assumed; measure yours with planner benchmark" if setup.assumed else "as given"
-    said = [f"training reaches {shares.training:.0%} of the peak ({how})"]
-    if recipe.flops.uncharged is None or recipe.flops.uncharged > 0:
+    peak = "peak" if setup.cluster.precision == "bf16" else "FP8 peak"
+    said = [f"training reaches {shares.training:.0%} of the {peak} ({how})"]
+    if flops.uncharged is None or flops.uncharged > 0:
         said.append(
             "the teacher's FLOPs that the budget does not pay are in no hour, and in no cost"
         )
-    if recipe.flops.serving > 0:
+    if flops.serving > 0:
         parts = "every served token counts as decoding"
         if setup.load is not None:
             parts = f"prompts at {shares.prefill:.0%} of the peak, completions"
@@ -166,6 +188,12 @@ def _assumptions(recipe: Recipe, setup: Setup) -> list[str]:
             "and caches of prompts are not counted, and budgets in GPU-hours or money are "
             "converted at the training utilisation"
         )
+        if setup.load is not None:
+            weighed = setup.load.weighted_tokens(shares.prefill, shares.decode, shares.training)
+            said.append(
+                "the size is chosen by FLOPs; to choose it by the hours of serving, plan with "
+                f"--serving-tokens {weighed:.4g} instead of the load"
+            )
     return said
 
 

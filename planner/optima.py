@@ -27,8 +27,9 @@ from planner.errors import InfeasibleError, ProblemError
 from planner.optimise import Batch, minimise
 from planner.optimise.batch import Array, Index
 from planner.optimise.frontier import smallest_budget
+from planner.optimise.search import Optima
 from planner.optimise.starts import reach_range
-from planner.optimise.supervised import supervised_optima
+from planner.optimise.supervised import SupervisedOptima, supervised_optima
 from planner.optimise.ties import charged_cost, cheapest_teachers
 from planner.problem import Problem, Teacher, shared_set
 from planner.recipe import Row, baseline_of, binding_bounds, recipe_of
@@ -67,10 +68,12 @@ def optima(problems: Sequence[Problem], coefficients: CoefficientSet) -> list[Op
     A problem with several existing teachers has a row for each; the best row wins, and its lower
     bound is the lowest of all rows.
     """
-    batch, counts = to_batches(problems, coefficients)
+    batch, counts = to_batches(problems, coefficients, constrained=True)
     tolerance = np.repeat([problem.tolerance for problem in problems], counts)
     owner = np.repeat(np.arange(len(counts)), counts)
     found, ties = cheapest_teachers(batch, minimise(batch, tolerance, owner=owner))
+    if any(problem.constraints for problem in problems):
+        found, ties = _constrained(problems, coefficients, batch, found, ties)
     least = _least(batch)
     result, start = [], 0
     for problem, count in zip(problems, counts, strict=True):
@@ -93,6 +96,31 @@ def optima(problems: Sequence[Problem], coefficients: CoefficientSet) -> list[Op
         )
         result.append(Optimum(problem, recipe, certificate, smallest))
     return result
+
+
+def _constrained(
+    problems: Sequence[Problem],
+    coefficients: CoefficientSet,
+    batch: Batch,
+    found: Optima,
+    ties: NDArray[np.bool_],
+) -> tuple[Optima, NDArray[np.bool_]]:
+    """The same with the rows of constrained problems solved again, one by one."""
+    from planner.constraints import rules_of
+    from planner.optimise.constrained import minimise_constrained
+
+    names = tuple(Optima.__dataclass_fields__)
+    columns = {name: getattr(found, name).copy() for name in names}
+    ties, row = ties.copy(), 0
+    for problem in problems:
+        for rules in rules_of(problem, coefficients):
+            if rules and np.isfinite(found.loss[row]):
+                one = batch.take(np.array([row]))
+                own, ties[row] = minimise_constrained(one, rules, problem.tolerance)
+                for name in names:
+                    columns[name][row] = getattr(own, name)[0]
+            row += 1
+    return Optima(**columns), ties
 
 
 def _least(batch: Batch) -> Array:
@@ -162,9 +190,29 @@ def _smallest_inside(problem: Problem, smallest: float, law: _Same) -> float:
 
 def infeasible(problem: Problem, smallest: float, coefficients: CoefficientSet) -> InfeasibleError:
     """The error for a problem without a plan: the budget that would be enough, or why none is."""
+    if problem.constraints:
+        free = replace(problem, constraints=())
+        [without] = optima([free], coefficients)
+        if without.recipe is None:
+            return infeasible(free, without.smallest_budget, coefficients)
+        return _excluded(problem, coefficients)
     if problem.stay_in_domain and math.isfinite(smallest):
         smallest = smallest_inside(problem, smallest, coefficients)
     return too_small(problem, smallest, coefficients)
+
+
+def _excluded(problem: Problem, coefficients: CoefficientSet) -> InfeasibleError:
+    """The error where the constraints leave no plan, and which of them are to blame."""
+    texts = problem.constraints
+    less = [replace(problem, constraints=texts[:k] + texts[k + 1 :]) for k in range(len(texts))]
+    found = optima(less, coefficients) if len(texts) > 1 else []
+    blamed = [text for text, each in zip(texts, found, strict=False) if each.recipe is not None]
+    named = " and ".join(f"'{text}'" for text in blamed or texts)
+    which = "constraint" if len(blamed or texts) == 1 else "constraints"
+    return InfeasibleError(
+        f"no plan of {units.format_flops(problem.budget)} FLOPs within the bounds keeps to the "
+        f"{which} {named}; relax one, raise the budget or widen the bounds."
+    )
 
 
 def too_small(problem: Problem, smallest: float, coefficients: CoefficientSet) -> InfeasibleError:
@@ -489,9 +537,21 @@ def supervised(problem: Problem, coefficients: CoefficientSet | None = None) -> 
     return best_supervised(problem, problem.coefficient_set(coefficients))
 
 
+def _supervised(problem: Problem, coefficients: CoefficientSet) -> SupervisedOptima:
+    """The best supervised model under the constraints that mention the student alone."""
+    batch = supervised_batch([problem], coefficients, constrained=True)
+    if not problem.constraints:
+        return supervised_optima(batch)
+    from planner.constraints import student_rules
+    from planner.optimise.constrained import supervised_under
+
+    rules = student_rules(problem, coefficients)
+    return supervised_under(batch, rules) if rules else supervised_optima(batch)
+
+
 def best_supervised(problem: Problem, coefficients: CoefficientSet) -> Baseline:
     """The best supervised model under a set; InfeasibleError where none fits the budget."""
-    best = supervised_optima(supervised_batch([problem], coefficients))
+    best = _supervised(problem, coefficients)
     if not np.isfinite(best.loss[0]):
         raise infeasible(problem, best.smallest_budget(), coefficients)
     return baseline_of(float(best.u[0]), float(best.s[0]), problem, coefficients)

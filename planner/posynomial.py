@@ -7,6 +7,7 @@ can hold, so nothing else is accepted. Text is parsed by a small grammar; nothin
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 from collections.abc import Mapping
@@ -16,9 +17,15 @@ from typing import Any
 
 from planner import units
 from planner.errors import ProblemError
-from planner.problem import VARIABLES, _suggest
 
 Term = tuple[float, Mapping[str, float]]
+
+NAMES = (
+    "student_size", "student_tokens", "teacher_size", "teacher_tokens",
+    "student_flops", "teacher_flops", "inference_flops",
+)  # fmt: skip
+"""What a constraint may mention: ``3 F(N_S) D_S`` is what training the student costs,
+``3 F(N_T) D_T`` the teacher, ``F(N_T) D_S`` the teacher's logits, charged or not."""
 
 _TOKEN = re.compile(
     r"\s*(?:(?P<number>(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?[KMBGTP]?(?![A-Za-z_]))"
@@ -31,7 +38,9 @@ _POWER = re.compile(r"\s*(?:\(\s*([-+]?[\d.]+(?:\s*/\s*[\d.]+)?)\s*\)|([-+]?(?:\
 class Posynomial:
     """``sum of c * product of variable^exponent <= limit``, every c and the limit positive.
 
-    Variables: student_size, student_tokens, teacher_size, teacher_tokens (parameters and tokens).
+    Variables: student_size, student_tokens, teacher_size, teacher_tokens (parameters and tokens),
+    student_flops and teacher_flops (FLOPs of training them, ``3 F(N) D``) and inference_flops (of
+    the teacher's logits, ``F(N_T) D_S``), charged to the budget or not.
     """
 
     terms: tuple[Term, ...]
@@ -48,11 +57,22 @@ class Posynomial:
                     "be positive and finite, or it is no geometric program."
                 )
         for name in self.variables:
-            if name not in VARIABLES:
+            if name not in NAMES:
+                near = difflib.get_close_matches(name, NAMES, n=1, cutoff=0.5)
+                hint = f" (did you mean {near[0]}?)" if near else ""
                 raise ProblemError(
-                    f"constraint '{self.text}' has the unknown variable '{name}'"
-                    f"{_suggest(name, VARIABLES)}; known: {', '.join(VARIABLES)}."
+                    f"constraint '{self.text}' has the unknown variable '{name}'{hint}; "
+                    f"known: {', '.join(NAMES)}."
                 )
+        for factor, powers in self.terms:
+            for name, power in powers.items():
+                if name.endswith("flops") and power < 0:
+                    term = _written(factor / self.limit, powers)
+                    raise ProblemError(
+                        f"constraint '{self.text}' bounds {name} from below or divides by it, in "
+                        f"the term {term} <= 1: FLOPs are sums, so that is no posynomial; bound "
+                        "sizes and tokens from below instead."
+                    )
 
     @property
     def variables(self) -> frozenset[str]:
@@ -82,8 +102,9 @@ class Posynomial:
         terms, bound = _sum(small, text), _sum(large, text)
         if len(bound) != 1:
             raise ProblemError(
-                f"constraint '{text}' has a sum on its larger side; a geometric program allows one "
-                "product there."
+                f"constraint '{text}' has the sum '{large.strip()}' on its larger side, so its "
+                f"second term, {_written(*bound[1])}, makes it no posynomial: one product may "
+                "stand there; bound each term by itself."
             )
         limit, divisor = bound[0]
         divided = []
@@ -163,3 +184,10 @@ def _unreadable(side: str, position: int, text: str) -> ProblemError:
         f"constraint '{text}' cannot be read at '{rest or 'its end'}'; write it like "
         "18*teacher_size + 4*student_size <= 640e9."
     )
+
+
+def _written(factor: float, powers: Mapping[str, float]) -> str:
+    """A term as one would type it."""
+    parts = [f"{factor:g}"] if factor != 1 or not powers else []
+    parts += [name if power == 1 else f"{name}^{power:g}" for name, power in powers.items()]
+    return "*".join(parts)

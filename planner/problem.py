@@ -155,6 +155,7 @@ class Problem:
     serving_tokens: tokens the student will serve, charged at F(N_S) each. tolerance: largest
     certified gap in nats. stay_in_domain: only plans where the law was measured. context,
     vocabulary: what FLOPs count attention and output head at; None for the coefficient set's own.
+    constraints: posynomials such as ``student_tokens + teacher_tokens <= 8T`` (`posynomial`).
     """
 
     budget: float
@@ -170,6 +171,7 @@ class Problem:
     round_to_architecture: bool = False
     context: int | None = None
     vocabulary: int | None = None
+    constraints: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         units.check_positive(self.budget, "budget")
@@ -199,6 +201,17 @@ class Problem:
             raise QuantityError(
                 f"tolerance is {self.tolerance}; choose nats between {low:g} and {high:g}."
             )
+        if self.constraints:
+            from planner.posynomial import Posynomial
+
+            for text in self.constraints:
+                Posynomial.parse(text)
+            if self.round_to_architecture:
+                raise ProblemError(
+                    "buildable sizes are not searched under constraints; leave out "
+                    "round_to_architecture, or bound sizes and tokens by max_teacher_size and the "
+                    "like instead of --constraint."
+                )
         for teacher in self.teachers:
             if teacher.size is None and self.charge_inference > 0:
                 raise ProblemError(
@@ -232,8 +245,8 @@ class Problem:
         Keys: budget, student, scenario, charge_inference, charge_pretraining, teacher(s), bounds
         ("practical", "paper"), min_/max_ with student_size, student_tokens, teacher_size,
         teacher_tokens, serving_tokens, tolerance, coefficients, stay_in_domain,
-        round_to_architecture, context, vocabulary. A value of None is the same as leaving the key
-        out.
+        round_to_architecture, context, vocabulary, constraints. A value of None is the same as
+        leaving the key out.
         """
         given = {key: value for key, value in given.items() if value is not None}
         _only(given, MAPPING_KEYS, "problem")
@@ -266,6 +279,7 @@ class Problem:
             round_to_architecture=_flag(given, "round_to_architecture"),
             context=_optional_whole(given.get("context"), "context"),
             vocabulary=_optional_whole(given.get("vocabulary"), "vocabulary"),
+            constraints=_constraints(given),
         )
 
     def comparable_charges(self) -> list[tuple[float, float]]:
@@ -303,6 +317,7 @@ class Problem:
             "round_to_architecture": self.round_to_architecture,
             "context": self.context,
             "vocabulary": self.vocabulary,
+            "constraints": list(self.constraints),
         }
 
     def coefficient_set(self, given: CoefficientSet | None = None) -> CoefficientSet:
@@ -336,7 +351,7 @@ VARIABLES = ("student_size", "student_tokens", "teacher_size", "teacher_tokens")
 MAPPING_KEYS = (
     "budget", "student", "scenario", "charge_inference", "charge_pretraining", "teacher",
     "teachers", "bounds", "serving_tokens", "tolerance", "coefficients", "stay_in_domain",
-    "round_to_architecture", "context", "vocabulary",
+    "round_to_architecture", "context", "vocabulary", "constraints",
     *(f"{end}_{v}" for v in VARIABLES for end in ("min", "max")),
 )  # fmt: skip
 
@@ -372,6 +387,16 @@ def _open_model(name: str, rest: str, text: str) -> Teacher:
         )
     loss = units.parse_plain(value, "teacher loss") if rest else None
     return Teacher(**model.as_teacher(loss))
+
+
+def _constraints(given: Mapping[str, Any]) -> tuple[str, ...]:
+    texts = given.get("constraints", ())
+    texts = (texts,) if isinstance(texts, str) else texts
+    if not isinstance(texts, Sequence) or not all(isinstance(text, str) for text in texts):
+        raise ProblemError(
+            f"constraints are {texts!r}; give texts like 'student_tokens + teacher_tokens <= 8T'."
+        )
+    return tuple(texts)
 
 
 def _flag(given: Mapping[str, Any], key: str) -> bool:

@@ -50,7 +50,9 @@ def recipe_of(row: Row, problem: Problem, coefficients: CoefficientSet) -> Recip
     )
     recipe = Recipe(student, teacher, costs)
     binding = binding_bounds(recipe, problem, coefficients)
-    return replace(recipe, binding=binding, notes=_notes(recipe, row, problem, binding))
+    return replace(
+        recipe, binding=binding, notes=_notes(recipe, row, problem, binding, coefficients)
+    )
 
 
 def baseline_of(u: float, s: float, problem: Problem, coefficients: CoefficientSet) -> Baseline:
@@ -196,7 +198,13 @@ def quantities(recipe: Recipe, coefficients: CoefficientSet) -> dict[str, Real |
     )
 
 
-def _notes(recipe: Recipe, row: Row, problem: Problem, binding: tuple[str, ...]) -> tuple[str, ...]:
+def _notes(
+    recipe: Recipe,
+    row: Row,
+    problem: Problem,
+    binding: tuple[str, ...],
+    coefficients: CoefficientSet,
+) -> tuple[str, ...]:
     notes = []
     if row.tie:
         notes.append(
@@ -213,11 +221,20 @@ def _notes(recipe: Recipe, row: Row, problem: Problem, binding: tuple[str, ...])
         notes.append(
             "Training the teacher is free here: only --max-teacher-tokens limits its tokens."
         )
+    resting: tuple[str, ...] = ()
+    if problem.constraints:
+        from planner.constraints import resting_on
+
+        resting = resting_on(recipe, problem, coefficients)
+    if resting:
+        named = " and ".join(f"'{text}'" for text in resting)
+        notes.append(f"The plan rests on the constraint{'s' * (len(resting) > 1)} {named}.")
     unspent = problem.budget - recipe.flops.total
     if unspent > 1e-6 * problem.budget:
+        limit = "the constraints allow no more" if resting else _limit(binding)
         notes.append(
             f"{units.format_share(unspent / problem.budget)} of the budget stays unspent: "
-            f"{_limit(binding)}, and no other plan of this budget is better."
+            f"{limit}, and no other plan of this budget is better."
         )
     return tuple(notes)
 

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from math import fsum
 from typing import Literal
 
-from planner.accelerators import UTILISATION, Accelerator, Price
+from planner.accelerators import UTILISATION, Accelerator, Precision, Price
 from planner.errors import QuantityError
 
 Work = Literal["training", "teacher_inference", "prefill", "decode"]
@@ -62,14 +62,10 @@ class Cluster:
     power: float | None = None
     pue: float = 1.0
     carbon: float | None = None
-    precision: Literal["bf16", "fp8"] = "bf16"
+    precision: Precision = "bf16"
 
     def __post_init__(self) -> None:
-        if self.precision == "fp8" and self.accelerator.fp8_flops is None:
-            raise QuantityError(
-                f"{self.accelerator.name} has no FP8 products in the catalogue; leave the "
-                "precision at bf16."
-            )
+        self.accelerator.peak(self.precision)  # refuses a format that the device lacks
         if not 0 < self.count < float("inf"):
             raise QuantityError(f"count is {self.count}; give a positive number of devices.")
         if not 1.0 <= self.pue <= 10.0:
@@ -88,8 +84,7 @@ class Cluster:
     @property
     def peak(self) -> float:
         """FLOP/s of one device that utilisation is a share of."""
-        fp8 = self.accelerator.fp8_flops
-        return fp8 if self.precision == "fp8" and fp8 is not None else self.accelerator.bf16_flops
+        return self.accelerator.peak(self.precision)
 
     @property
     def watts(self) -> float | None:

@@ -243,6 +243,9 @@ class Uncertainty:
     are intervals of the law's values; `new_run` is the interval for the loss of one run of this
     recipe, with the scatter of the fitted runs (None for a set that does not state it), `coverage`
     the share of held-out runs that lay in such intervals, `coverage_sizes` with sizes left out.
+    misfit: half width of the 90% interval of log(truth / law) at this recipe, which the fit learned
+    by extrapolating and which the intervals of this recipe hold: 0 inside its runs, None for a set
+    that does not state it.
     probability: share of draws under which distilling by this recipe beats supervised training.
     reoptimised: each draw's own optimum, by quantity (student_tokens, teacher_parameters, ...).
     fixed: parts of the law that the draws do not vary, so that the intervals leave them out.
@@ -258,6 +261,7 @@ class Uncertainty:
     reoptimised: Mapping[str, Interval]
     fixed: tuple[str, ...] = ()
     new_run: Interval | None = None
+    misfit: float | None = None
     coverage: float | None = None
     coverage_sizes: float | None = None
 

@@ -55,6 +55,11 @@ def robust_plan(
             "a robust plan has any size; leave out round_to_architecture, or build the nearest "
             "size and check it with 'plan evaluate'."
         )
+    if problem.constraints:
+        raise ProblemError(
+            "robust plans are not searched under constraints; leave out --robust, or bound sizes "
+            "and tokens by --max-student-tokens and the like instead of --constraint."
+        )
     if coefficients.draws_path is None:
         raise ProblemError(
             f"the coefficient set '{coefficients.name}' has no draws to be robust against; use "

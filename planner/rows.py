@@ -11,7 +11,7 @@ import numpy as np
 from coefficients import CoefficientSet, Domain
 from laws import DistillationForm
 from laws._types import Real
-from planner.errors import NoDistillationLawError, UnreachableError
+from planner.errors import NoDistillationLawError, ProblemError, UnreachableError
 from planner.optimise import Batch
 from planner.problem import Problem, Teacher
 
@@ -19,13 +19,16 @@ _ANYWHERE = (0.0, math.inf)
 
 
 def to_batches(
-    problems: Sequence[Problem], coefficients: CoefficientSet
+    problems: Sequence[Problem], coefficients: CoefficientSet, constrained: bool = False
 ) -> tuple[Batch, list[int]]:
     """All problems under one coefficient set as one batch, and the number of rows of each.
 
     A problem has one row, or one per existing teacher. One that stays in the domain of validity
-    gets the domain's ranges as bounds.
+    gets the domain's ranges as bounds. Constraints are no part of a batch: `constrained` says that
+    the caller sees to them; ProblemError otherwise.
     """
+    if not constrained:
+        refuse_constraints(problems)
     rows = [rows_of(problem, coefficients) for problem in problems]
     counts = [len(each) for each in rows]
     flat = [row for each in rows for row in each]
@@ -34,12 +37,16 @@ def to_batches(
     return Batch.broadcast(law.supervised, law, coefficients.flops, **columns), counts
 
 
-def supervised_batch(problems: Sequence[Problem], coefficients: CoefficientSet) -> Batch:
+def supervised_batch(
+    problems: Sequence[Problem], coefficients: CoefficientSet, constrained: bool = False
+) -> Batch:
     """A row per problem for its supervised model; no distillation law is needed, teachers ignored.
 
     A problem that stays in the domain of validity holds the supervised model to the sizes and
-    tokens at which the supervised law was measured.
+    tokens at which the supervised law was measured. Constraints as in `to_batches`.
     """
+    if not constrained:
+        refuse_constraints(problems)
     rows = [_row(each, _supervised_ranges(each, coefficients.domain)) for each in problems]
     columns = {key: np.array([row[key] for row in rows], dtype=float) for key in rows[0]}
     return Batch.broadcast(coefficients.supervised, None, coefficients.flops, **columns)
@@ -51,6 +58,16 @@ def _supervised_ranges(problem: Problem, domain: Domain) -> dict[str, tuple[floa
         for kind in ("parameters", "tokens"):
             ranges[f"student_{kind}"] = domain.of(f"supervised_{kind}") or _ANYWHERE
     return ranges
+
+
+def refuse_constraints(problems: Sequence[Problem]) -> None:
+    """Raises ProblemError where a problem has constraints that an analysis does not take."""
+    given = next((each for each in problems if each.constraints), None)
+    if given is not None:
+        raise ProblemError(
+            f"this analysis does not take constraints such as '{given.constraints[0]}'; leave out "
+            "--constraint, or bound sizes and tokens by --max-teacher-size and the like."
+        )
 
 
 def rows_of(problem: Problem, coefficients: CoefficientSet) -> list[dict[str, Real]]:

@@ -11,7 +11,7 @@ from coefficients import CoefficientSet, draws, load
 from planner.optima import Many
 from planner.results import Baseline, Interval, Recipe, SecondOpinion
 from planner.rows import require_distillation
-from planner.uncertainty import DRAWS, interval, recipe_losses
+from planner.uncertainty import DRAWS, drawn_losses, interval, recipe_losses
 
 Array = NDArray[np.float64]
 
@@ -96,7 +96,7 @@ def other_losses(plans: Many, coefficients: CoefficientSet) -> Array | None:
 def _interval(recipe: Recipe, coefficients: CoefficientSet) -> Interval | None:
     if coefficients.draws_path is None:
         return None
-    return interval(recipe_losses(recipe, draws.load(coefficients, DRAWS)))
+    return interval(drawn_losses(recipe, draws.load(coefficients, DRAWS)))
 
 
 def _apart(ours: float, a: Interval | None, theirs: float, b: Interval | None) -> bool:

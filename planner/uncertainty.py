@@ -12,12 +12,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from coefficients import CoefficientSet, draws
+from coefficients import CoefficientSet, Misfit, draws
 from planner.optima import Many, solve_batch
 from planner.optimise import Batch
 from planner.problem import Problem
 from planner.results import Interval, Recipe, Uncertainty
-from planner.rows import require_distillation, rows_of, supervised_batch
+from planner.rows import refuse_constraints, require_distillation, rows_of, supervised_batch
 
 Array = NDArray[np.float64]
 
@@ -31,13 +31,13 @@ def assess(
 ) -> Uncertainty | None:
     """Intervals on a recipe, on its difference to supervised training, and on the optimum itself.
 
-    None for a set without draws.
+    None for a set without draws, and under constraints, which are not re-optimised draw by draw.
     """
-    if coefficients.draws_path is None:
+    if coefficients.draws_path is None or problem.constraints:
         return None
     batch_of_laws = draws.load(coefficients, limit)
     many = reoptimise(problem, batch_of_laws)
-    losses = recipe_losses(recipe, batch_of_laws)
+    losses = drawn_losses(recipe, batch_of_laws)
     supervised = many.supervised_cross_entropy
     difference = losses - supervised
     scatter = coefficients.scatter
@@ -59,6 +59,7 @@ def assess(
         },
         fixed=("supervised law",) if np.ptp(np.asarray(batch_of_laws.supervised.A)) == 0 else (),
         new_run=None if scatter is None else interval(scatter.spread(losses)),
+        misfit=None if coefficients.misfit is None else beyond(recipe, coefficients.misfit),
         coverage=None if scatter is None else scatter.coverage,
         coverage_sizes=None if scatter is None else scatter.coverage_sizes,
     )  # fmt: skip
@@ -70,6 +71,7 @@ def reoptimise(problems: Problem | Sequence[Problem], batch_of_laws: Coefficient
     Arrays of shape (problems * draws,), the draws of a problem side by side.
     """
     asked = [problems] if isinstance(problems, Problem) else list(problems)
+    refuse_constraints(asked)
     parts = [_under_draws(problem, batch_of_laws) for problem in asked]
     counts = np.concatenate([counts for _, counts in parts])
     baseline = None
@@ -118,6 +120,20 @@ def recipe_losses(recipe: Recipe, batch_of_laws: CoefficientSet) -> Array:
             )
         )
     return np.ravel(law.loss(student.parameters, student.tokens, loss))
+
+
+def drawn_losses(recipe: Recipe, batch_of_laws: CoefficientSet) -> Array:
+    """`recipe_losses` with the law's error beyond its runs, where the set states it."""
+    losses, misfit = recipe_losses(recipe, batch_of_laws), batch_of_laws.misfit
+    return losses if misfit is None else misfit.spread(losses, beyond(recipe, misfit))
+
+
+def beyond(recipe: Recipe, misfit: Misfit) -> float:
+    """Half width of the 90% interval of log(truth / law) at a recipe; 0 inside the runs."""
+    student = recipe.student
+    return float(
+        misfit.half_width(student.parameters, student.tokens, recipe.teacher.cross_entropy)
+    )
 
 
 def interval(values: Array, level: float = LEVEL) -> Interval:

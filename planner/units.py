@@ -219,6 +219,11 @@ def format_ratio(value: float) -> str:
     return _trim(value, 3) if value < 1e5 else _scientific(value, 3)
 
 
+def format_signed(nats: float) -> str:
+    """A difference of losses with its sign, four decimals: ``+0.0805``, ``−0.0056``."""
+    return f"{nats:+.4f}".replace("-", "−")
+
+
 def _trim(value: float, digits: int) -> str:
     whole = math.floor(math.log10(abs(value))) + 1 if value else 1
     text = f"{value:.{max(0, digits - whole)}f}"

@@ -346,7 +346,7 @@ def _extrapolation(optimum: Pair, coefficients: CoefficientSet) -> str:
     what = worst.quantity.removeprefix("supervised_").replace("_", " ")
     if _factor(worst) < 1.1:
         return f"{who} leaves the range of {what}"
-    return f"{who} extrapolates {units.format_ratio(_factor(worst))}x in {what}"
+    return f"{who} extrapolates {units.format_ratio(_factor(worst))}× in {what}"
 
 
 def _factor(warning: Warning) -> float:
@@ -371,10 +371,10 @@ def _both(pair: Pair, inside: bool) -> str:
         f"a {units.format_count(each.parameters)} model " if differ else ""
         for each in (alone, student)
     )
-    difference = f"{pair.difference:+.4f}"
+    difference = units.format_signed(pair.difference)
     if pair.disputed and pair.opinion is not None:
         theirs = pair.opinion.cross_entropy - pair.opinion.supervised
-        difference += f", {theirs:+.4f} under {pair.opinion.source}"
+        difference += f", {units.format_signed(theirs)} under {pair.opinion.source}"
     return (
         f"{'There, supervised' if inside else 'Supervised'} training of "
         f"{size}on {units.format_count(alone.tokens)} tokens reaches "

@@ -6,7 +6,11 @@ given ``(u, s, r)``, with ``s = log D_S``, the least log cost over all teachers 
 is a convex program (Eq. 9 and Eq. 1 are posynomials) and a convex function of ``(u, s, r)``. By
 duality any teacher and any multiplier give a plane below it; with the budget, a plane above s.
 Between the planes, rectangles in (u, r) are bounded by monotonicity (the second term of Eq. 8 falls
-in N_S, in D_S and in L_T) and halved until none is left that could hold a better plan.
+falls in N_S, in D_S and in L_T) and halved until none is left that could hold a better plan.
+
+Further constraints are convex in the logarithms as well. Under them the most student tokens of a
+given ``(u, r)`` are sought, with a penalty on what misses a limit, so that there is always an
+answer; the multipliers of all limits give the plane.
 """
 
 from __future__ import annotations
@@ -23,6 +27,7 @@ from numpy.typing import NDArray
 from coefficients import CoefficientSet
 from laws import DistillationForm, ForwardFlops
 from planner.errors import NoDistillationLawError
+from planner.posynomial import Posynomial
 from planner.problem import Problem, Range, Teacher
 
 Array = NDArray[np.float64]
@@ -32,7 +37,11 @@ SLIVER = 1e-12
 
 GRID = (8, 32)  # rectangles at the start, along log N_S and along r
 PLANES = 4  # added at most in each round of halving
+PLANES_UNDER_RULES = 24  # the edge of what further constraints allow takes more
 MAX_RECTANGLES = 60_000
+
+PENALTY = 1e4  # in log tokens, for a limit missed by 1 in its logarithm
+INSIDE = 1e-7  # of a limit's logarithm: what programs keep off it, so that their plans satisfy it
 
 
 @dataclass(frozen=True)
@@ -95,10 +104,12 @@ def _search(region: _Region, incumbent: float, tolerance: float) -> SecondBound:
         count += low.shape[0]
         most = region.most(low, high, planes)
         lower = region.lower(low, high, most)
-        for _ in range(PLANES):
-            worst = int(np.argmin(lower))
-            if not lower[worst] < min(incumbent, best) - tolerance:
+        fresh = np.ones(low.shape[0], dtype=bool)  # a second plane at a centre says no more
+        for _ in range(PLANES_UNDER_RULES if region.rules else PLANES):
+            worst = int(np.argmin(np.where(fresh, lower, np.inf)))
+            if not (fresh[worst] and lower[worst] < min(incumbent, best) - tolerance):
                 break
+            fresh[worst] = not region.rules
             u, r = 0.5 * (low[worst] + high[worst])
             plane, reached = region.plane(u, most[worst], r)
             planes.append(plane)
@@ -139,6 +150,73 @@ class _Posynomial:
         value = float(np.logaddexp.reduce(exponents))
         return value, np.exp(exponents - value) @ self.powers
 
+    def expression(self, x: Any) -> Any:
+        """The same of a cvxpy variable."""
+        from cvxpy.atoms.log_sum_exp import log_sum_exp
+
+        return log_sum_exp(self.constant + self.powers @ x)
+
+
+class _Rule:
+    """A further constraint as ``log sum exp(...) <= 0`` of x = log (N_S, D_S, N_T, D_T).
+
+    Its exponents are affine in x and in log F(N_S) and log F(N_T), logarithms of posynomials
+    themselves. What is known of an existing teacher is a constant.
+    """
+
+    SIZES = (0, 2)
+
+    def __init__(
+        self, given: Posynomial, flops: ForwardFlops, teacher: Teacher | None, running: float
+    ) -> None:
+        quantities = {  # powers of x, then of F(N_S) and F(N_T)
+            "student_size": (1.0, 0, 0, 0, 0, 0),
+            "student_tokens": (0.0, 1, 0, 0, 0, 0),
+            "teacher_size": (0.0, 0, 1, 0, 0, 0),
+            "teacher_tokens": (0.0, 0, 0, 1, 0, 0),
+            "student_flops": (0.0, 1, 0, 0, 1, 0),
+            "teacher_flops": (0.0, 0, 0, 1, 0, 1),
+            "inference_flops": (0.0, 1, 0, 0, 0, 1),
+        }
+        self.constant = np.array([np.log(factor / given.limit) for factor, _ in given.terms])
+        self.powers = np.zeros((len(given.terms), 6))
+        for row, (_, powers) in enumerate(given.terms):
+            for name, power in powers.items():
+                self.powers[row] += power * np.array(quantities[name])
+                if name in ("student_flops", "teacher_flops"):
+                    self.constant[row] += power * np.log(3.0)
+        if teacher is not None:
+            known = {2: teacher.size, 3: teacher.tokens, 5: running or None}
+            for column, value in known.items():
+                if np.any(self.powers[:, column]):
+                    assert value is not None
+                    self.constant += self.powers[:, column] * np.log(value)
+                    self.powers[:, column] = 0.0
+        self.forward = _Posynomial([(factor, (power,)) for factor, power in _forward(flops)])
+
+    def at(self, x: Array) -> tuple[float, Array]:
+        """Value and gradient."""
+        runs = [self.forward.at(x[[k]]) for k in self.SIZES]
+        exponents = self.constant + self.powers @ np.array([*x, *(value for value, _ in runs)])
+        value = float(np.logaddexp.reduce(exponents))
+        along = np.exp(exponents - value) @ self.powers
+        gradient = along[:4].copy()
+        for k, slope, (_, rate) in zip(self.SIZES, along[4:], runs, strict=True):
+            gradient[k] += slope * rate[0]
+        return value, gradient
+
+    def expression(self, x: Any) -> Any:
+        """The same of a cvxpy variable."""
+        from cvxpy.atoms.affine.binary_operators import multiply
+        from cvxpy.atoms.log_sum_exp import log_sum_exp
+
+        parts = self.constant + self.powers[:, :4] @ x
+        for k, power in zip(self.SIZES, self.powers[:, 4:].T, strict=True):
+            if np.any(power):
+                run = self.forward.expression(x[k : k + 1])
+                parts = parts + multiply(power, run * np.ones(len(power)))
+        return log_sum_exp(parts)
+
 
 class _Region:
     """What a problem allows beside one existing teacher, or (None) with a teacher to be planned."""
@@ -171,6 +249,13 @@ class _Region:
         self.known_loss = self._known_loss()
         self.exists = all(low <= high for low, high in self._ranges(within))
         self.cost, self.strength = self._cost(), self._strength()
+        self.limits: list[_Posynomial | _Rule] = [self.cost]
+        running = 0.0 if teacher is None else self._running(teacher.size)
+        self.rules = [
+            _Rule(Posynomial.parse(text), self.flops, teacher, running)
+            for text in problem.constraints
+        ]
+        self.limits += self.rules
 
     def _known_loss(self) -> float | None:
         known = self.teacher
@@ -273,6 +358,8 @@ class _Region:
         ``log cost + multiplier (strength - r)`` is convex, so its tangent at any point is below it;
         over the teacher's box a tangent is least at a corner.
         """
+        if self.rules:
+            return self._plane_under_rules(u, r)
         n, d, multiplier = self._teacher_at(u, s, r)
         value, slope = self.cost.at(np.array([u, s, n, d]))
         below = value
@@ -286,6 +373,44 @@ class _Region:
         return np.array([constant, -slope[0] / rises, multiplier / rises]), self._reached(
             u, n, d, r
         )
+
+    def _plane_under_rules(self, u: float, r: float) -> tuple[Array, float]:
+        """The same from the program with all limits: a sum of convex functions that are not
+        positive where a plan is feasible, each times its multiplier."""
+        s, n, d, multipliers, towards_r = self._constrained_program.solve(u, r)
+        x = np.array([u, s, n, d])
+        below, slope = 0.0, np.zeros(4)
+        for limit, multiplier in zip(self.limits, multipliers, strict=True):
+            value, gradient = limit.at(x)
+            below += multiplier * value
+            slope += multiplier * gradient
+        if self.teacher is None:
+            strength, gradient = self.strength.at(x[2:])
+            below += towards_r * strength
+            slope[2:] += towards_r * gradient
+            sides = np.log([self.teacher_size, self.teacher_tokens]) - x[2:, None]
+            below += float(np.sum(np.min(slope[2:, None] * sides, axis=1)))
+        if not slope[1] > 0:  # says nothing of s
+            return np.array([np.inf, 0.0, 0.0]), np.inf
+        plane = [s + (slope[0] * u - below) / slope[1], -slope[0] / slope[1], towards_r / slope[1]]
+        return np.array(plane), self._reached_under_rules(x)
+
+    def _reached_under_rules(self, x: Array) -> float:
+        """The loss of a plan; inf where it misses a limit."""
+        if any(limit.at(x)[0] > 0 for limit in self.limits):
+            return np.inf
+        size, tokens = float(np.exp(x[0])), float(np.exp(x[1]))
+        loss = self.known_loss
+        if loss is None:
+            loss = float(self.supervised.loss(*np.exp(x[2:])))
+        against = loss / float(self.supervised.loss(size, tokens))
+        limits = (
+            (tokens, self.student_tokens), (tokens / size, self.ratio),
+            (loss, self.teacher_loss), (against, self.to_supervised),
+        )  # fmt: skip
+        if not all(low <= value <= high for value, (low, high) in limits):
+            return np.inf
+        return float(self.law.loss(size, tokens, loss))
 
     def _teacher_at(self, u: float, s: float, r: float) -> tuple[float, float, float]:
         """The cheapest teacher (log N_T, log D_T) of at least strength r, and the multiplier."""
@@ -319,6 +444,14 @@ class _Region:
     @cached_property
     def _program(self) -> _Program:
         return _Program(self.cost, self.strength, np.log([self.teacher_size, self.teacher_tokens]))
+
+    @cached_property
+    def _constrained_program(self) -> _ConstrainedProgram:
+        sides = [self.student_tokens, self.teacher_size, self.teacher_tokens]
+        if self.teacher is not None:
+            sides[1:] = [(1.0, 1.0), (1.0, 1.0)]
+        strength = self.strength if self.teacher is None else None
+        return _ConstrainedProgram(self.limits, strength, np.log(sides))
 
     def _reached(self, u: float, n: float, d: float, r: float) -> float:
         """The best loss of students of size u, and of a grid of sizes, under such a teacher of
@@ -393,6 +526,45 @@ class _Program:
             return float(self.sides[0, 1]), float(self.sides[1, 1]), 0.0
         n, d = np.clip(self.teacher.value, self.sides[:, 0], self.sides[:, 1])
         return float(n), float(d), max(0.0, float(self.strong.dual_value))
+
+
+class _ConstrainedProgram:
+    """The most student tokens beside a teacher of at least a strength, within all limits."""
+
+    def __init__(
+        self, limits: Sequence[_Posynomial | _Rule], strength: _Posynomial | None, sides: Array
+    ) -> None:
+        import cvxpy as cp
+        from cvxpy.atoms.affine.hstack import hstack
+
+        self.u, self.r = cp.Parameter(), cp.Parameter()
+        self.free, over = cp.Variable(3), cp.Variable(nonneg=True)  # s, n, d
+        size = cp.Variable(1)  # with FLOPs to powers, u has to be a variable to be convex
+        x = hstack([size, self.free])
+        within = [self.free >= sides[:, 0], self.free <= sides[:, 1], size == self.u]
+        self.limits = [limit.expression(x) + INSIDE <= over for limit in limits]
+        self.strong = [] if strength is None else [strength.expression(self.free[1:]) <= self.r]
+        within += [*self.limits, *self.strong]
+        self.problem: Any = cp.Problem(cp.Maximize(self.free[0] - PENALTY * over), within)
+        self.sides = sides
+
+    def solve(self, u: float, r: float) -> tuple[float, float, float, list[float], float]:
+        """Log tokens, teacher and multipliers; inaccurate ones only loosen the plane."""
+        import cvxpy as cp
+
+        self.u.value, self.r.value = u, r
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # "Solution may be inaccurate"
+                self.problem.solve(solver=cp.CLARABEL)
+        except cp.error.SolverError:
+            pass
+        if self.free.value is None or self.limits[0].dual_value is None:
+            s, n, d = self.sides[:, 1]
+            return s, n, d, [1.0] + [0.0] * (len(self.limits) - 1), 0.0
+        s, n, d = (float(v) for v in np.clip(self.free.value, self.sides[:, 0], self.sides[:, 1]))
+        multipliers = [max(0.0, float(each.dual_value)) for each in self.limits]
+        return s, n, d, multipliers, max([0.0, *(float(each.dual_value) for each in self.strong)])
 
 
 def _forward(flops: ForwardFlops) -> list[tuple[float, float]]:

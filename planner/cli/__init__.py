@@ -13,6 +13,7 @@ COMMANDS: dict[str, str] = {
     **{name: QUESTION for name, entry in QUESTIONS.items() if entry.command},
     "sweep": "planner.cli.sweep:sweep",
     "fit": "planner.cli.fit:command",
+    "calibrate": "planner.cli.calibrate:command",
     "predict": "planner.cli.predict:command",
     "experiments": "planner.cli.experiments:command",
     "validate": "planner.cli.validate:validate",

@@ -13,6 +13,8 @@ from planner.cli.options import Words
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from planner.export import Way
+
 
 def _targets() -> Iterable[str]:
     from planner.export import EXPORTS
@@ -42,6 +44,11 @@ def _targets() -> Iterable[str]:
     type=click.Path(),
     help="Write the files into this folder, made where it is missing; stdout unless given.",
 )
+@click.option(
+    "--method",
+    type=click.Choice(["distil", "supervised"]),
+    help="Train this way instead of the recommended one.",
+)
 @click.option("--context", type=int, metavar="TOKENS", help="Tokens of a sequence; 4,096.")
 @click.option("--vocabulary", type=int, metavar="N", help="Entries of the tokenizer; 32,168.")
 @click.option(
@@ -64,8 +71,15 @@ def _targets() -> Iterable[str]:
 @click.option("--devices", type=int, metavar="N", help="Devices of the run; 8.")
 @click.option("--seed", type=int, metavar="N", help="Seed of the runs; 42.")
 @click.option("--quiet", is_flag=True, help="No remarks on stderr.")
-def command(recipe: str, target: str, folder: str | None, quiet: bool, **given: Any) -> None:
-    """Write the runs of a recipe as files for a trainer.
+def command(
+    recipe: str,
+    target: str,
+    folder: str | None,
+    method: Way | None,
+    quiet: bool,
+    **given: Any,
+) -> None:
+    """Write the runs of the recommended recipe as files for a trainer.
 
     The recipe is a file that `plan --format toml` or `json` wrote. Every file says at its head what
     it cannot carry, and where its keys come from.
@@ -74,7 +88,7 @@ def command(recipe: str, target: str, folder: str | None, quiet: bool, **given: 
     from planner.export import Settings, export
 
     settings = Settings(**{key: value for key, value in given.items() if value is not None})
-    files = export(parse(read_text(recipe), recipe), target, settings)
+    files = export(parse(read_text(recipe), recipe), target, settings, method)
     if folder is None:
         several = len(files) > 1
         console.result(

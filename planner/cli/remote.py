@@ -43,6 +43,10 @@ class Server:
         body = dict(given) | _own_coefficients(given.get("coefficients"), output)
         if isinstance(body.get("recipe"), str):  # a file of this machine
             body["recipe"] = parse(read_text(body["recipe"]), body["recipe"])
+        if isinstance(body.get("accelerators"), str):
+            from planner.accelerators import load_accelerators
+
+            body["accelerators"] = [vars(each) for each in load_accelerators(body["accelerators"])]
         if body.get("source") not in (None, SHIPPED):
             raise ProblemError("a server reads no file of teachers; name each with --teacher.")
         screen, client = output.screen, Client(self.url, self.token)

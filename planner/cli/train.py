@@ -97,7 +97,7 @@ machine_options = _options(
 )
 @click.argument("role", type=click.Choice(list(ROLES)))
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="The run's folder.")
-@click.option("--recipe", type=click.Path(), metavar="FILE", help="Sizes and tokens from a recipe.")
+@click.option("--recipe", type=click.Path(), metavar="FILE", help="Size and tokens from a plan.")
 @click.option("--tokens", metavar="D", help="Tokens to train on.")
 @model_options
 @click.option(
@@ -152,8 +152,8 @@ def command(
     after an interruption; start it under torchrun for several devices.
     """
     machine, cache = machine_of(given), given["cache"]
-    spec = _spec(role, given)
     main = _is_main()
+    spec = _spec(role, {**given, "quiet": quiet or not main})
     if spec.logits is not None:
         _store(spec, machine, cache, given["samples"], quiet=quiet or not main)
     from planner.trainer.record import progress_bar, silent
@@ -278,15 +278,24 @@ def _spec(role: str, given: dict[str, Any]) -> RunSpec:
 
 
 def _fill_from_recipe(role: str, given: dict[str, Any]) -> None:
+    """Layers and tokens of the plan's model of this role, of the recipes that decided it."""
     from planner.questions.plan.answer import Plan
 
     plan = Plan.read(given["recipe"])
-    model = plan.supervised.model if role == "supervised" else getattr(plan.recipe, role)
+    pair = plan.decisive
+    model = pair.supervised.model if role == "supervised" else getattr(pair.recipe, role)
     if model.existing or model.architecture is None or model.tokens is None:
         raise PlannerError(f"the recipe {given['recipe']} trains no {role}; it exists already")
     given["scale"] = given["scale"] or "paper"
     given["layers"] = given["layers"] or model.architecture.layers
     given["tokens"] = given["tokens"] or str(model.tokens)
+    advised = plan.recommendation.method
+    if (role == "supervised") != (advised == "supervised") and not given["quiet"]:
+        console.remark(
+            f"The recipe {given['recipe']} recommends "
+            f"{'training without a teacher' if advised == 'supervised' else 'to distil'}; this "
+            f"trains its {'supervised model' if role == 'supervised' else role}."
+        )
 
 
 def _objective(role: str, given: dict[str, Any]) -> Objective | None:

@@ -223,7 +223,7 @@ def _errors_grid(found: Protocol) -> Grid:
 
 def _sharpened(found: Protocol) -> str:
     """What the whole design tells most about, beyond the prior."""
-    known = [f"{name} {gain:.2g}x" for name, gain in found.sharpened.items() if gain >= _TOLD]
+    known = [f"{name} {gain:.2g}×" for name, gain in found.sharpened.items() if gain >= _TOLD]
     rest = [name for name, gain in found.sharpened.items() if gain < _TOLD]
     told = f"beyond the prior all runs together sharpen {', '.join(known)}" if known else ""
     if not rest:

@@ -23,6 +23,7 @@ from planner.export import (
 from planner.export.job import Exporter as Exporter
 from planner.export.job import Job as Job
 from planner.export.job import Settings as Settings
+from planner.export.job import Way as Way
 from planner.export.job import job_of as job_of
 
 EXPORTS: dict[str, Exporter] = {
@@ -44,11 +45,17 @@ _DEFAULTS = Settings()
 
 
 def export(
-    document: Mapping[str, Any], target: str, settings: Settings = _DEFAULTS
+    document: Mapping[str, Any],
+    target: str,
+    settings: Settings = _DEFAULTS,
+    method: Way | None = None,
 ) -> dict[str, str]:
-    """Files (name to text) that train a recipe with `target`; DocumentError if it is unknown."""
+    """Files (name to text) that train the recommended recipe, or the best by `method`.
+
+    Raises DocumentError for an unknown target, or one that cannot train the recipe.
+    """
     if target not in EXPORTS:
         near = get_close_matches(target, EXPORTS, n=1, cutoff=0.5)
         hint = f" (did you mean {near[0]}?)" if near else ""
         raise DocumentError(f"unknown target '{target}'{hint}; known: {', '.join(EXPORTS)}.")
-    return EXPORTS[target].files(job_of(document, settings))
+    return EXPORTS[target].files(job_of(document, settings, method))

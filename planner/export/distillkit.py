@@ -71,4 +71,5 @@ EXPORTER = Exporter(
         f"muP; the learning rate is that of the {STEP_LAW}.",
         "z-loss; the teacher's training.",
     ),
+    alone=False,
 )

@@ -1,4 +1,4 @@
-"""What every exporter needs of a recipe: shapes, steps, schedule and objective."""
+"""What every exporter needs of a recipe: the runs to take, their shapes, steps and objective."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import ceil
-from typing import Any
+from typing import Any, Literal, cast
 
 from laws.architecture import Architecture, Family
 from planner.errors import DocumentError, QuantityError
@@ -116,40 +116,57 @@ class Leg:
         return float(f"{rate:.3g}")
 
 
+Way = Literal["distil", "supervised"]
+"""How the student is trained."""
+
+
 @dataclass(frozen=True)
 class Job:
-    """A recipe as training runs: the teacher, its student, and the supervised alternative."""
+    """A recipe as training runs. teacher: None where the student is trained without one."""
 
     student: Leg
-    teacher: Leg
-    supervised: Leg | None
+    teacher: Leg | None
     settings: Settings
     title: str
 
     @property
     def legs(self) -> tuple[Leg, ...]:
-        """The supervised runs: a teacher that must be trained, and the supervised model."""
-        teacher = () if self.teacher.existing else (self.teacher,)
-        return teacher + (() if self.supervised is None else (self.supervised,))
+        """The runs on data alone: a teacher that must be trained, or the student without one."""
+        if self.teacher is None:
+            return (self.student,)
+        return () if self.teacher.existing else (self.teacher,)
 
 
-def job_of(document: Mapping[str, Any], settings: Settings = Settings()) -> Job:
-    """The job of a recipe document (`plan --format toml` or `json`), shapes to the last integer."""
+def job_of(
+    document: Mapping[str, Any], settings: Settings = Settings(), method: Way | None = None
+) -> Job:
+    """The job of a recipe document (`plan --format toml` or `json`), shapes to the last integer.
+
+    It is the recommended recipe, or the best by `method`: inside the measured range where the plan
+    was decided there. A document without a recommendation is distilled by its recipe. Raises
+    DocumentError for a document without a recipe, or without the supervised one asked for.
+    """
+    recommended = document.get("recommendation") or {}
+    way = method or cast(Way, recommended.get("method", "distil"))
+    inside = document.get("in_domain") or {}
+    decided_inside = bool(inside.get("recipe") and inside.get("supervised"))
+    pair = inside if decided_inside else document
     try:
-        recipe = document["recipe"]
-        student, teacher = recipe["student"], recipe["teacher"]
+        if way == "supervised":
+            model = pair["supervised"]["model"]
+            title = f"{_words(model)}, without a teacher"
+            return Job(_leg("supervised", model, settings), None, settings, title)
+        student, teacher = pair["recipe"]["student"], pair["recipe"]["teacher"]
     except (KeyError, TypeError):
         raise DocumentError(
-            "the document holds no recipe; write one with plan --format toml --output recipe.toml."
+            f"the document holds no recipe to {'distil' if way == 'distil' else 'train'}; write "
+            "one with plan --format toml --output recipe.toml."
         ) from None
-    direct = document.get("supervised")
-    title = f"student of {_words(student)}, teacher of {_words(teacher)}"
     return Job(
         _leg("student", student, settings),
         _leg("teacher", teacher, settings),
-        None if direct is None else _leg("supervised", direct["model"], settings),
         settings,
-        title,
+        f"student of {_words(student)}, teacher of {_words(teacher)}",
     )
 
 
@@ -184,8 +201,8 @@ def _words(model: Mapping[str, Any]) -> str:
 class Exporter:
     """A target: where its keys come from, what it carries, and what it cannot.
 
-    carries: what it trains. cannot: sentences that stand, with it, as comments at the head of every
-    file.
+    carries: what it trains where it distils. cannot: sentences that stand, with it, as comments at
+    the head of every file. alone: whether it also trains a student without a teacher.
     """
 
     name: str
@@ -194,15 +211,23 @@ class Exporter:
     cannot: tuple[str, ...] = ()
     comment: str = "# "
     carries: str = "the student, by distillation"
+    alone: bool = True
 
     def files(self, job: Job) -> dict[str, str]:
-        """Name to text."""
+        """Name to text; DocumentError where the target cannot train the job."""
+        if job.teacher is None and not self.alone:
+            raise DocumentError(
+                f"{self.name} trains from a teacher only, and this recipe has none; export it to "
+                "maxtext, megatron-lm, torchtitan, planner or slurm, or export the best "
+                "distillation with --method distil."
+            )
         return {name: self._head(job) + text for name, text in self.make(job).items()}
 
     def _head(self, job: Job) -> str:
         lines = [
             f"Made by the distillation planner for {self.name} ({self.source}): {job.title}.",
-            f"It trains {self.carries}. Names in capitals are yours to fill in.",
+            f"It trains {'the supervised model' if job.teacher is None else self.carries}. Names "
+            "in capitals are yours to fill in.",
             *(f"Not carried: {each}" for each in self.cannot),
         ]
         return "".join(f"{self.comment}{line}\n" for line in lines)

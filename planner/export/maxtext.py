@@ -52,6 +52,8 @@ def _make(job: Job) -> dict[str, str]:
     for leg in job.legs:
         values = {"run_name": leg.role, "base_output_directory": "OUT", **_shape(leg)}
         files[f"{leg.role}.yml"] = yaml({"base_config": "base.yml", **values, **_common(leg)})
+    if job.teacher is None:
+        return files
     teacher: dict[str, Any] = {"load_parameters_path": "TEACHER/0/items"}
     if job.teacher.architecture is not None:
         teacher = {**_shape(job.teacher), **teacher}
@@ -83,5 +85,5 @@ EXPORTER = Exporter(
         f"muP; so the learning rate is that of the {STEP_LAW}, not the paper's 1e-2.",
         "weight decay that does not depend on the learning rate, which the paper uses.",
     ),
-    carries="the teacher, the student by distillation, and the supervised model",
+    carries="the teacher and, by distillation, the student",
 )

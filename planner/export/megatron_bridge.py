@@ -74,4 +74,5 @@ EXPORTER = Exporter(
         "z-loss; the shapes, which come from the two Hugging Face folders; the teacher's training "
         "(export to megatron-lm for that).",
     ),
+    alone=False,
 )

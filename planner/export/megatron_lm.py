@@ -37,12 +37,14 @@ def _arguments(leg: Leg) -> list[str]:
 
 def _make(job: Job) -> dict[str, str]:
     settings, student = job.settings, job.student
+    files = {f"{leg.role}.args": _text([*_arguments(leg), "--save OUT"]) for leg in job.legs}
+    if job.teacher is None:
+        return files
     if settings.temperature != 1.0:
         raise DocumentError(
             f"Megatron-LM distils from stored logits at temperature 1 only, not "
             f"{settings.temperature:g}; leave the temperature at 1 or export to maxtext."
         )
-    files = {f"{leg.role}.args": _text([*_arguments(leg), "--save OUT"]) for leg in job.legs}
     files["logits.args"] = _text(
         [
             _shape(job.teacher.shape),
@@ -77,5 +79,5 @@ EXPORTER = Exporter(
         f"the {STEP_LAW}, for training without it).",
         "z-loss; data, tokenizer and parallelism, which are yours to add.",
     ),
-    carries="the teacher, the student from its stored logits, and the supervised model",
+    carries="the teacher, and the student from its stored logits",
 )

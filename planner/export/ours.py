@@ -23,6 +23,8 @@ def _make(job: Job) -> dict[str, str]:
         f"planner train {leg.role} --output runs/{leg.role} --scale paper \\\n{_options(leg)}"
         for leg in job.legs
     ]
+    if job.teacher is None:
+        return {"train.sh": "\n".join(lines) + "\n"}
     teacher = "TEACHER" if job.teacher.existing else "runs/teacher"
     stored = "" if settings.top_k is None else f" --logits runs/logits --top-k {settings.top_k}"
     lines.append(
@@ -38,5 +40,5 @@ EXPORTER = Exporter(
     "this planner's own trainer: muP, learning rate 1e-2, z-loss, Eq. 7",
     _make,
     ("grouped-query attention: the trainer builds multi-head attention, as the paper does.",),
-    carries="the teacher, the student by distillation, and the supervised model",
+    carries="the teacher and, by distillation, the student",
 )

@@ -1,7 +1,8 @@
-"""torchtitan: the teacher's and the supervised run as a configuration module in Python."""
+"""torchtitan: the teacher's or the supervised run as a configuration module in Python."""
 
 from __future__ import annotations
 
+from planner.errors import DocumentError
 from planner.export.job import STEP_LAW, Exporter, Job, Leg
 
 _HEAD = """
@@ -107,6 +108,11 @@ def {name}():
 
 
 def _make(job: Job) -> dict[str, str]:
+    if not job.legs:
+        raise DocumentError(
+            "torchtitan cannot distil, and this recipe's teacher exists, so there is nothing to "
+            "train; export to maxtext, or the supervised model with --method supervised."
+        )
     runs = "".join(f"# Run: --module plan_config --config plan_{leg.role}\n" for leg in job.legs)
     return {"plan_config.py": runs + _HEAD + "".join(_leg(leg) for leg in job.legs)}
 
@@ -116,10 +122,10 @@ EXPORTER = Exporter(
     "torchtitan 0.3.0 on PyPI, torchtitan/models/llama3/{__init__,config_registry}.py",
     _make,
     (
-        "the distillation: torchtitan has no teacher. Only the supervised runs are here.",
+        "a distillation: torchtitan trains on data alone.",
         "QK-norm, z-loss and muP, which its llama3 model lacks; the learning rate is that of the "
         f"{STEP_LAW}.",
         "weight decay: default_adamw keeps its own.",
     ),
-    carries="the teacher's and the supervised run",
+    carries="the teacher alone; distil the student from it with another target",
 )

@@ -39,4 +39,5 @@ EXPORTER = Exporter(
         "with a ValueError.",
     ),
     carries="a further phase after the distillation",
+    alone=False,
 )

@@ -13,6 +13,7 @@ Modules, each of which imports from those above it only:
     model       coordinates; predicted log losses of many coefficient vectors, with slopes
     task        what to fit: the form of the law, the runs, what is held or bounded
     solver      objectives; robust nonlinear least squares in boxes, many at once
+    prior       what is known of the coordinates before any run
     starts      where a fit begins
     determine   refuses what the runs say nothing of
     estimate    the point fit

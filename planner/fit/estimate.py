@@ -10,11 +10,20 @@ from numpy.typing import NDArray
 
 from laws import DistillationForm, SupervisedForm
 from laws._types import Array, Real
-from planner.errors import PlannerError
+from planner.errors import PlannerError, ProblemError
 from planner.fit.determine import require_determined, undetermined_error
 from planner.fit.model import SUPERVISED_PREFIX, Model, natural
+from planner.fit.prior import Prior
 from planner.fit.rows import Rows
-from planner.fit.solver import PROTOCOLS, Protocol, Solution, minimise, scaled_objective, stages
+from planner.fit.solver import (
+    PROTOCOLS,
+    Predictor,
+    Protocol,
+    Solution,
+    minimise,
+    scaled_objective,
+    stages,
+)
 from planner.fit.starts import around, beside, encode, starts
 from planner.fit.task import FORMS, Task
 
@@ -32,7 +41,7 @@ class Fit:
     values: every coefficient, fixed ones too. theta: its coordinates, (P,). gradient_norm: largest
     derivative of the objective in a coordinate that is free to move. agreeing: share of the starts
     that ended at this optimum. at_bounds: coefficients that rest on a bound. scale: fitted scale of
-    the scaled protocol, else None.
+    the scaled protocol, else None. prior: what was known before the runs, if anything.
     """
 
     task: Task
@@ -47,6 +56,7 @@ class Fit:
     agreeing: float
     at_bounds: tuple[str, ...] = ()
     scale: float | None = None
+    prior: Prior | None = None
 
     @property
     def model(self) -> Model:
@@ -88,37 +98,48 @@ def fit(
     protocol: Protocol | str = "paper",
     start: Mapping[str, float] | None = None,
     density: int = 1,
+    prior: Prior | None = None,
 ) -> Fit:
     """Fit a task from the published grid and from the data's own scale.
 
     start: coefficients to begin from instead of the grid (the data-scaled starts still take part,
-    so that a start far from any law does no harm). density thins the grid. Raises
-    UndeterminedError where the runs say nothing of what is free.
+    so that a start far from any law does no harm). density thins the grid. prior: what is known of
+    the coordinates before the runs; the fit then starts from its mean and needs no more runs than
+    there are. Raises UndeterminedError where the runs, without a prior, say nothing of what is
+    free.
     """
     protocol = PROTOCOLS[protocol] if isinstance(protocol, str) else protocol
-    _enough(task)
-    model = task.model()
-    if start is None:
+    if prior is None:
+        _enough(task)
+    elif protocol.scaled:
+        raise ProblemError("a prior states the scatter of runs; choose an unscaled protocol.")
+    model, observed = task.model(), task.observed
+    solving: Predictor = model
+    if prior is not None:
+        solving, observed = prior.over(model), prior.beside(observed)
+        begin, grid_points = prior.starts(), 0
+    elif start is None:
         begin, grid_points = starts(task, model, density)
     else:
         given = {name: np.array([float(start[name])]) for name in task.free}
         begin = np.vstack([encode(task, model, given), beside(task, model)])
         grid_points = 0
-    rough, _ = solve(model, task.observed, begin, protocol, None, 1e-7, 80)
+    rough, _ = solve(solving, observed, begin, protocol, None, 1e-7, 80)
     if not np.isfinite(rough.objective).any():
         raise PlannerError("no start gave a finite objective; check the runs and the bounds.")
     bent = around(model, rough.theta[int(np.nanargmin(rough.objective))])
-    second, _ = solve(model, task.observed, bent, protocol, None, 1e-7, 80, _BESIDE)
+    second, _ = solve(solving, observed, bent, protocol, None, 1e-7, 80, _BESIDE)
     ends = np.concatenate([rough.theta, second.theta])
     order = np.argsort(np.concatenate([rough.objective, second.objective]), kind="stable")
     solution, scale = solve(
-        model, task.observed, ends[order[:_FINALISTS]], protocol, widest=protocol.delta
+        solving, observed, ends[order[:_FINALISTS]], protocol, widest=protocol.delta
     )
     best = int(np.nanargmin(solution.objective))
     objective = float(solution.objective[best])
     spread = abs(objective) if not protocol.scaled else float(len(task.observed)) * 1e-2
     theta = solution.theta[best]
-    require_determined(task, model, theta, bound_mask(model, theta[None])[0])
+    if prior is None:
+        require_determined(task, model, theta, bound_mask(model, theta[None])[0])
     return Fit(
         task=task,
         protocol=protocol,
@@ -132,11 +153,12 @@ def fit(
         agreeing=float(np.mean(rough.objective <= objective + _SAME * spread)),
         at_bounds=at_bounds(task, model, theta),
         scale=None if scale is None else float(scale[best]),
+        prior=prior,
     )
 
 
 def solve(
-    model: Model,
+    model: Predictor,
     observed: Array,
     begin: Array,
     protocol: Protocol,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from coefficients import CoefficientSet, draws
 from laws._types import Array
 from planner import units
-from planner.documents import derived, unwritten
+from planner.documents import Unwritten, derived, unwritten
 from planner.errors import ProblemError
 from planner.fit.rows import Rows
 from planner.reports.report import Report
@@ -107,8 +107,8 @@ class Prediction(Report):
 
     coefficients: str
     columns: tuple[Mapping[str, Any], ...] = unwritten()
-    rows: Rows = unwritten()
-    found: Predictions = unwritten()
+    rows: Annotated[Rows, Unwritten()] = unwritten()
+    found: Annotated[Predictions, Unwritten()] = unwritten()
 
     @derived
     def runs(self) -> tuple[dict[str, Any], ...]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from coefficients import Misfit
 from planner import units
-from planner.documents import unwritten
+from planner.documents import Unwritten, unwritten
 from planner.fit.bootstrap import Bootstrap
 from planner.fit.estimate import Fit
 from planner.fit.identify import Unidentified
@@ -81,8 +81,8 @@ class Analysis(Report):
     resample_groups: int | None = None
     unidentified: tuple[Unidentified, ...] = ()
     remarks: tuple[str, ...] = ()
-    point: Fit = unwritten()
-    boot: Bootstrap | None = unwritten()
+    point: Annotated[Fit, Unwritten()] = unwritten()
+    boot: Annotated[Bootstrap | None, Unwritten()] = unwritten()
 
     def sheet(self) -> Sheet:
         """Headline, warnings, tables."""

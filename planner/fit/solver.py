@@ -139,9 +139,10 @@ def minimise(
 ) -> Solution:
     """Minimise ``sum w Huber_delta(prediction - observed)`` from every row of `start`.
 
-    observed: log cross-entropies (n,). start: (B, P). weights: (B, n), ones if absent. delta: a
-    number or (B,). schedule: multiples of delta to pass through, last one 1. free: coordinates that
-    may move, (P,). A stage ends for a row when its predicted relative decrease is below tolerance,
+    observed: log cross-entropies (n,), or each row's own (B, n). start: (B, P). weights: (B, n),
+    ones if absent. delta: a number or (B,). schedule: multiples of delta to pass through, last one
+    1. free: coordinates that may move, (P,). A stage ends for a row when its predicted relative
+    decrease is below tolerance,
     or below `between` for the stages before the last.
     """
     theta = np.clip(np.array(start, dtype=float), model.lower, model.upper)
@@ -195,6 +196,7 @@ def _stage(
     value = (w * huber(residual, limit)).sum(axis=1)
     # A gain below this is rounding of the predictions themselves.
     rounding = w.sum(axis=1) * huber(_EXACT * (1.0 + np.abs(observed).max()), delta)
+    observed = np.broadcast_to(observed, w.shape)
     lam = np.full(batch, 1.0)
     count = 0
     for count in range(1, iterations + 1):
@@ -221,7 +223,7 @@ def _stage(
                 return done, count
             rows, now, lam, value = rows[keep], now[keep], lam[keep], value[keep]
             residual, jacobian, w, limit = residual[keep], jacobian[keep], w[keep], limit[keep]
-            rounding = rounding[keep]
+            rounding, observed = rounding[keep], observed[keep]
     theta[rows] = now
     return done, count
 

@@ -290,7 +290,10 @@ class Task:
     @property
     def origin(self) -> tuple[float, float]:
         """Reference run of the power law's coordinates: means of log N and log D."""
-        return float(self.rows.log_parameters.mean()), float(self.rows.log_tokens.mean())
+        rows = self.rows
+        if not len(rows) and self.supervised_rows is not None:
+            rows = self.supervised_rows
+        return float(rows.log_parameters.mean()), float(rows.log_tokens.mean())
 
     def model(self, rows: Rows | None = None, raw: tuple[str, ...] = ()) -> Model:
         """The model of these runs; of other `rows` with the same coordinates to predict them.

@@ -45,6 +45,8 @@ class Provenance:
     coverage: Coverage | None = None
     coverage_sizes: Coverage | None = None
     misfit: Misfit | None = None
+    domain: Domain | None = None  # instead of the ranges of the fitted runs
+    scatter: Scatter | None = None  # instead of that of the fitted runs
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -75,6 +77,12 @@ HEADER = """\
 """
 
 
+MOVED_HEADER = """\
+# A known scaling law moved to other runs. Parameters are non-embedding, cross-entropies are in
+# nats per token; intervals are the central 90% of the draws of the posterior.
+"""
+
+
 def document(
     name: str,
     point: Fit,
@@ -84,7 +92,8 @@ def document(
     draws: Path | None = None,
 ) -> str:
     """The TOML text."""
-    return HEADER + dumps(fitted_set(name, point, boot, open_ones, provenance, draws))
+    header = HEADER if point.prior is None else MOVED_HEADER
+    return header + dumps(fitted_set(name, point, boot, open_ones, provenance, draws))
 
 
 def fitted_set(
@@ -103,13 +112,13 @@ def fitted_set(
         flops=two_n() if base is None else base.flops,
         distillation=point.distillation,
         architectures=Family() if base is None else base.architectures,
-        domain=domain(point, base),
+        domain=provenance.domain or domain(point, base),
         source=_source(point, boot, open_ones, provenance),
         quality=_quality(point, boot, open_ones),
         intervals=_intervals(point, boot, open_ones, base),
         draws_path=draws,
         draws_sha256=None if draws is None else sha256(draws.read_bytes()).hexdigest(),
-        scatter=_scatter(point, provenance),
+        scatter=provenance.scatter or _scatter(point, provenance),
         misfit=provenance.misfit,
     )
 
@@ -144,8 +153,8 @@ def _quality(point: Fit, boot: Bootstrap | None, open_ones: Sequence[Unidentifie
         converged=point.converged,
         mean_absolute_relative_error=float(f"{errors.mean():.6g}"),
         worst_relative_error=float(f"{errors.max():.6g}"),
-        runs=len(point.task.rows),
-        coefficients_fitted=_own_coefficients(point),
+        runs=len(point.residuals) if point.prior else len(point.task.rows),
+        coefficients_fitted=None if point.prior else _own_coefficients(point),
         undetermined=_undetermined(open_ones),
     )
     if boot is None:
@@ -154,7 +163,7 @@ def _quality(point: Fit, boot: Bootstrap | None, open_ones: Sequence[Unidentifie
         found,
         resamples=boot.size,
         resampled_by=boot.by,
-        resample_groups=None if boot.by == "run" else boot.groups,
+        resample_groups=None if boot.by == "run" or point.prior else boot.groups,
         resamples_converged=float(f"{boot.converged:.4g}"),
     )
 

@@ -62,8 +62,20 @@ class Frontier:
         return np.exp(self.log_t)
 
 
+@dataclass(frozen=True)
+class Penalised(Batch):
+    """A batch with a frontier of its own, whose planes over points without a plan stand below the
+    fewest tokens: limits are missed at a penalty."""
+
+    def frontier(self, u: Array, y: Array) -> Frontier:
+        """The frontier above (u, y)."""
+        raise NotImplementedError
+
+
 def solve(b: Batch, u: Array, y: Array, start: Array | None = None) -> Frontier:
     """The frontier above (u, y). `start` is a guess of z, the teacher's logit share, per point."""
+    if isinstance(b, Penalised):
+        return b.frontier(u, y)
     existing = b.existing
     planning = None if not existing.any() else ~existing
     student, student_elasticity = b.flops.on_logs(u)

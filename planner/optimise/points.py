@@ -59,6 +59,8 @@ def examine(b: Batch, boxes: Boxes, z: Array | None) -> Solved:
     over what is not affordable, and say little of the rest.
     """
     found, affordable = _examine(b, boxes, z)
+    if isinstance(b, frontier.Penalised):
+        return found
     out = np.flatnonzero(
         ~affordable & np.isfinite(found.lower) & ((boxes.half_y > 0) | (boxes.half_u > 0))
     )
@@ -117,10 +119,16 @@ def _examine(b: Batch, boxes: Boxes, z: Array | None) -> tuple[Solved, NDArray[n
     alive &= reached >= least_in_box - slack
     at_s = np.where(feasible, most, np.maximum(height, b.s_low))
     cap = Cap(height, along_y, along_u, b.s_low)
-    found = enclose(b, boxes, cap, at_s, front.log_t)
+    log_t, loss = front.log_t, None
+    if isinstance(
+        b, frontier.Penalised
+    ):  # the teacher may be stronger than the box's, which is what is bounded
+        log_t, loss = np.log(teacher_loss(b, y)), b.law.loss_on_logs(u, most, front.log_t)
+    found = enclose(b, boxes, cap, at_s, log_t)
+    loss = found.loss if loss is None else loss
     solved = Solved(
         u.copy(), y.copy(), most, front.n, front.d, front.log_t,
-        np.where(feasible, found.loss, np.inf),
+        np.where(feasible, loss, np.inf),
         front.z,
         np.where(alive, found.lower, np.inf),
         found.slope_y, found.slope_u, found.loose,

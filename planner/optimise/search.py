@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from planner.optimise.batch import Array, Batch, Index
 from planner.optimise.bound import Boxes
+from planner.optimise.frontier import Penalised
 from planner.optimise.points import Best, Solved, examine
 from planner.optimise.refine import refine
 from planner.optimise.starts import reach_range
@@ -33,6 +34,9 @@ RELATIVE_ROUNDING = 1e-13
 MAX_ROUNDS = 60
 MAX_BOXES = 30_000
 """Open boxes of one problem at which its search gives up; its gap says how far it came."""
+
+MAX_CONSTRAINED = 3_000
+"""The same under further constraints, where every box costs a convex program."""
 
 NARROW = 1e-12  # half widths of boxes that are cut no further
 CHUNK = 4_096  # problems that share a round: arrays of this size stay in the cache
@@ -143,7 +147,8 @@ def _minimise(b: Batch, tolerance: Array, polish: bool, owner: Index) -> Optima:
             _lower(bound, index, found.lower)
             break
         wide = (found.rest.half_y > NARROW) | (found.rest.half_u > NARROW)
-        many = np.bincount(index[open_], minlength=problems) > MAX_BOXES
+        most = MAX_CONSTRAINED if isinstance(b, Penalised) else MAX_BOXES
+        many = np.bincount(index[open_], minlength=problems) > most
         open_ &= wide & ~many[index] & (round_ < MAX_ROUNDS - 1)
         _lower(bound, index[~open_], found.lower[~open_])
         index, boxes, z = _cut(index, boxes, found, open_, best, tolerance, fan.split)

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -139,25 +140,35 @@ def figures(
 
 def title(axes: Any, finding: str, small: str = "") -> None:
     """The finding in bold over a picture, and what it is about in small print below it."""
+    width = axes.get_figure().get_figwidth() - 1.0
+    finding, small = _wrapped(finding, 15, width), _wrapped(small, 11, width)
     lines = 1 + small.count("\n") if small else 0
     axes.set_title(
         finding, loc="left", fontsize=15, fontweight="bold", pad=10 + 15.5 * lines, wrap=False
     )
     if small:
-        axes.annotate(
+        note = axes.annotate(
             small, (0, 1), (0, 8), xycoords="axes fraction", textcoords="offset points",
             fontsize=11, color=FAINT, ha="left", va="bottom", annotation_clip=False,
         )  # fmt: skip
+        note.set_in_layout(False)  # the title's pad has made room for it
 
 
 def figure_title(made: Any, finding: str, small: str = "") -> None:
     """The same for small multiples."""
-    made.suptitle(
-        finding + ("\n" if small else ""), x=0.012, ha="left", fontsize=16, fontweight="bold"
-    )
+    width, height = made.get_figwidth() - 0.3, made.get_figheight()
+    finding, small = _wrapped(finding, 16, width), _wrapped(small, 11, width)
+    below = "\n" * (1 + small.count("\n")) if small else ""
+    made.suptitle(finding + below, x=0.012, ha="left", fontsize=16, fontweight="bold")
     if small:
-        height = made.get_figheight()
-        made.text(0.012, 1 - 0.5 / height, small, fontsize=11, color=FAINT, ha="left", va="center")
+        top = 0.4 + 0.27 * finding.count("\n")  # inches that the finding takes
+        made.text(0.012, 1 - top / height, small, fontsize=11, color=FAINT, ha="left", va="top")
+
+
+def _wrapped(text: str, size: float, width: float) -> str:
+    """Text in lines that fit a width in inches, by the mean width of letters of that size."""
+    letters = max(20, int(72 * width / (0.58 * size)))
+    return "\n".join(line for part in text.split("\n") for line in wrap(part, letters) or [""])
 
 
 def flops(value: float) -> str:

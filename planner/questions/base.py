@@ -147,6 +147,8 @@ class Question(Record):
             if value is not None and value != ():
                 more = {"offer": offer} if quantity.offered else {}
                 object.__setattr__(self, name, quantity.parse(value, called, **more))
+        if offer is None:  # no budget asked for it: an unknown device is still refused here
+            _ = self.offer
 
     @property
     def offer(self) -> Offer:
@@ -378,6 +380,19 @@ class Measured:
     """Questions that may be confined to what was measured."""
 
     stay_in_domain: Flag = option("Plan only where the law was measured.", default=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Constrained:
+    """Questions that take further limits."""
+
+    constraints: tuple[str, ...] = option(
+        "A further limit, such as 'student_tokens + teacher_tokens <= 8T'; repeat for several.",
+        default=(),
+        metavar="LIMIT",
+        flag="--constraint",
+        multiple=True,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -94,13 +94,29 @@ def leaves_range(warning: str | Warning) -> TypeGuard[Warning]:
     return warning.code == "outside-domain" and None not in (warning.range, warning.value)
 
 
+def qualification(warnings: Sequence[str | Warning]) -> str:
+    """What stands before any claim under these warnings, in a few words; empty where none does."""
+    if any(map(leaves_range, warnings)):
+        return "Not measured here: the law extrapolates"
+    if any(each.code == "second-opinion" for each in warnings if not isinstance(each, str)):
+        return "The two fits disagree"
+    return ""
+
+
+def qualified(claim: str, warnings: Sequence[str | Warning]) -> str:
+    """A claim behind its qualification, such as a picture's title."""
+    told = qualification(warnings)
+    return f"{told}. {claim}" if told else claim
+
+
 def selected(sheet: Sheet, details: bool) -> Sheet:
     """The sheet with its details among the remarks, or without them: the only rule of a brief.
 
-    A sheet without a headline gets one where its numbers leave the measured range.
+    A sheet without a headline gets one where its numbers leave the measured range or the second
+    coefficient set disagrees with them.
     """
-    if not sheet.headline and any(map(leaves_range, sheet.warnings)):
-        sheet = replace(sheet, headline="Not measured here: the law extrapolates")
+    if not sheet.headline:
+        sheet = replace(sheet, headline=qualification(sheet.warnings))
     if details:
         return replace(sheet, notes=(*sheet.notes, *sheet.details), details=())
     grids = tuple(each for each in sheet.grids if not each.detail)

@@ -150,7 +150,7 @@ def ratio(value: float | None) -> str:
 
 def signed(value: float | None) -> str:
     """A difference of losses with its sign, or a dash."""
-    return NOTHING if value is None else f"{value:+.4f}".replace("-", "−")
+    return NOTHING if value is None else units.format_signed(value)
 
 
 def _depth_and_width(model: AnyModel) -> str:

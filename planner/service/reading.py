@@ -29,8 +29,8 @@ def read_question(name: str, body: bytes, limits: Limits) -> Question:
             near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
             hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}."
             raise ProblemError(f"unknown key '{key}'{hint}")
+    _check_files(kind, given)
     question = kind.of({key: value for key, value in given.items() if value is not None})
-    _check_files(question)
     teachers = getattr(question, "teachers", ())
     if isinstance(teachers, list | tuple) and len(teachers) > limits.teachers:
         raise ProblemError(
@@ -45,10 +45,10 @@ def read_question(name: str, body: bytes, limits: Limits) -> Question:
     return question
 
 
-def _check_files(question: Question) -> None:
+def _check_files(kind: type[Question], given: Mapping[str, Any]) -> None:
     """No text of a client is ever taken for a path."""
-    for each in fields(question):
-        value = getattr(question, each.name)
+    for each in fields(kind):
+        value = given.get(each.name)
         if not each.metadata.get("file") or not isinstance(value, str):
             continue
         choices = each.metadata["choices"]

@@ -67,9 +67,14 @@ class Solver:
         executor = ProcessPoolExecutor(
             1, context, worker.begin, (niceness, str(level), limits, sending)
         )
+        others = set(multiprocessing.active_children())
+        warmed = executor.submit(tasks.warm)
+        process = set(multiprocessing.active_children()) - others
         try:
-            pid = await asyncio.wrap_future(executor.submit(tasks.warm))
+            pid = await asyncio.wrap_future(warmed)
         except BaseException as error:
+            for each in process:  # Python waits for it at its end, however long it takes to begin
+                each.kill()
             executor.shutdown(wait=False, cancel_futures=True)
             receiving.close()
             if isinstance(error, BrokenProcessPool):

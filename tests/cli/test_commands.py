@@ -10,6 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import click
+import jsonschema
 import pytest
 from click.testing import CliRunner
 
@@ -102,6 +103,37 @@ def test_schema_prints_what_describes_the_answers(kind: str) -> None:
     assert json.loads(printed) == schema(QUESTIONS[kind].answer)
     if kind == "plan":
         assert CliRunner().invoke(planner, ["schema"]).stdout == printed
+
+
+RUNS = "parameters,tokens,cross_entropy\n" + "".join(
+    f"{n}e8,{d}e9,{1.22 + (3355 / (n * 1e8) ** 0.408 + 18186 / (d * 1e9) ** 0.431) ** 0.452}\n"
+    for n in (1, 2, 4, 8)
+    for d in (2, 5, 12, 30)
+)
+"""Supervised runs that lie on the law of Table 6."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("fit", ["fit", "{runs}", "--law", "supervised", "--bootstrap", "0", "--no-judgement"]),
+        ("prediction", ["predict", "busbridge2025", "--at", "{runs}"]),
+        ("calibration", ["calibrate", "besiroglu2024", "{runs}"]),
+        ("design", ["experiments", "design", "--budget", "1e20"]),
+    ],
+)
+def test_schema_describes_the_other_reports(kind: str, words: list[str], tmp_path: Path) -> None:
+    """Every kind of report has one, and the documents that the commands write keep to it."""
+    from planner.cli.schema import REPORTS, _class
+
+    assert {_class(name).KIND: name for name in REPORTS} == {name: name for name in REPORTS}
+    (tmp_path / "runs.csv").write_text(RUNS)
+    given = [word.format(runs=tmp_path / "runs.csv") for word in words]
+    found = CliRunner().invoke(planner, [*given, "--format", "json"], catch_exceptions=False)
+    assert found.exit_code == 0, found.output
+    printed = CliRunner().invoke(planner, ["schema", kind], catch_exceptions=False).stdout
+    jsonschema.Draft202012Validator(json.loads(printed)).validate(json.loads(found.stdout))
+    assert json.loads(found.stdout)["kind"] == kind
 
 
 @pytest.mark.parametrize("name", [name for name, entry in QUESTIONS.items() if entry.command])

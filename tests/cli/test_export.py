@@ -28,7 +28,8 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_written_plan_becomes_files(target: str, recipe: Path, tmp_path: Path) -> None:
     """Every target, from the very file that plan writes; the folder is made."""
     folder = tmp_path / "a" / "run"
-    result = run("export", str(recipe), "--to", target, "--output", str(folder))
+    words = ["--to", target, "--method", "distil", "--output", str(folder)]
+    result = run("export", str(recipe), *words)
 
     assert result.exit_code == 0
     written = sorted(folder.iterdir())
@@ -38,11 +39,23 @@ def test_a_written_plan_becomes_files(target: str, recipe: Path, tmp_path: Path)
         assert str(path) in result.stderr
 
 
+def test_the_recommended_method_is_exported(recipe: Path) -> None:
+    """The plan recommends supervised training: one run without a teacher, or the way to ask."""
+    assert 'method = "supervised"' in recipe.read_text()
+    alone = run("export", str(recipe), "--to", "planner")
+    assert "planner train supervised" in alone.stdout
+    assert "--teacher" not in alone.stdout
+    refused = run("export", str(recipe), "--to", "distillkit")
+    assert refused.exit_code == 2
+    assert "--method distil" in refused.stderr
+    assert refused.stdout == ""
+
+
 def test_options_reach_the_files(recipe: Path) -> None:
     """Context, lambda and the devices; a recipe on standard input; text on stdout."""
     result = run(
-        "export", "-", "--to", "maxtext", "--context", "2048", "--lambda", "0.7",
-        given=recipe.read_text(),
+        "export", "-", "--to", "maxtext", "--method", "distil", "--context", "2048",
+        "--lambda", "0.7", given=recipe.read_text(),
     )  # fmt: skip
 
     assert result.exit_code == 0

@@ -451,3 +451,25 @@ def test_a_small_largest_teacher_plans_without_noise() -> None:
     found = run([*QUESTION, "--max-teacher-size", "100M", "--quiet"])
     assert found.exit_code == 0
     assert "Warning" not in found.stderr
+
+
+def test_the_picture_marks_what_is_recommended_and_what_was_measured(tmp_path: Path) -> None:
+    """`--plot` and `plot()` draw the recommended recipe first; hollow dots are extrapolations."""
+    pytest.importorskip("matplotlib", reason="pictures need matplotlib")
+    found = solve(Problem(budget=1e21, student=1e9, charge_pretraining=0.0))
+    figure = found.plot(str(tmp_path / "plan.png"))
+    assert (tmp_path / "plan.png").read_bytes().startswith(b"\x89PNG")
+    losses = figure.axes[0]
+    names = [tick.get_text() for tick in losses.get_yticklabels()]
+    dots = {
+        round(float(line.get_ydata()[0])): line
+        for line in losses.get_lines()
+        if line.get_marker() == "o"
+    }
+    taken = found.recommendation.student.cross_entropy
+    assert names[0].startswith("recommended: teacher-inference")
+    assert float(dots[0].get_xdata()[0]) == pytest.approx(taken)
+    hollow = {name.split("\n")[0] for k, name in enumerate(names)
+              if dots[k].get_markerfacecolor() == "white"}  # fmt: skip
+    outside = {each.name for each in found.scenarios if each.outside_domain and not each.chosen}
+    assert hollow == outside | {"teacher-inference, unrestricted"}

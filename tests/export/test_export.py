@@ -41,6 +41,7 @@ RECIPE: dict[str, Any] = {
         "model": {"parameters": 975485568.0, "tokens": 139.1e9, "architecture": STUDENT},
     },
 }  # fmt: skip
+ALONE = {**RECIPE, "recommendation": {"method": "supervised"}}
 FIXED = Settings(batch=1024)
 STEPS = 10224  # ceil(42.88e9 / (1024 * 4096))
 
@@ -89,7 +90,7 @@ def test_yaml_keys_are_those_of_the_target(target: str, known: str, top_k: int |
 
 def test_command_line_options_are_those_of_the_target() -> None:
     """Megatron-LM's arguments and the options of the bridge's example."""
-    for text in export(RECIPE, "megatron-lm").values():
+    for text in [*export(RECIPE, "megatron-lm").values(), *export(ALONE, "megatron-lm").values()]:
         body = re.sub(r"^#.*$", "", text, flags=re.M)
         assert set(re.findall(r"--([a-z0-9-]+)", body)) <= set(keys.MEGATRON_LM.split())
     script = export(RECIPE, "megatron-bridge")["distill.sh"]
@@ -110,7 +111,8 @@ def test_maxtext_carries_the_recipe_exactly() -> None:
     assert round(student["warmup_steps_fraction"] * STEPS) == STEPS // 20
     assert student["offline_data_dir"] == "LOGITS"
     assert parsed(files["teacher.yml"])["base_num_decoder_layers"] == 20
-    assert parsed(files["supervised.yml"])["steps"] == -(-139_100_000_000 // (1024 * 4096))
+    [alone] = export(ALONE, "maxtext", settings).values()
+    assert parsed(alone)["steps"] == -(-139_100_000_000 // (1024 * 4096))
 
 
 def test_megatron_lm_writes_logits_then_reads_them() -> None:
@@ -122,7 +124,8 @@ def test_megatron_lm_writes_logits_then_reads_them() -> None:
     assert "--group-query-attention" not in files["student.args"]
     assert "--logits-load-kd-loss-alpha 0.7" in files["student.args"]
     assert f"--train-iters {STEPS}" in files["student.args"]
-    assert set(files) == {"teacher.args", "supervised.args", "logits.args", "student.args"}
+    assert set(files) == {"teacher.args", "logits.args", "student.args"}
+    assert set(export(ALONE, "megatron-lm")) == {"supervised.args"}
 
 
 def test_megatron_lm_groups_queries_where_the_shape_does() -> None:
@@ -163,7 +166,9 @@ def test_scripts_are_valid_shell(target: str, tmp_path: Path) -> None:
     bash = shutil.which("bash")
     if bash is None:
         pytest.skip("there is no bash")
-    for name, text in export(RECIPE, target, FIXED).items():
+    recipes = [RECIPE] if target == "megatron-bridge" else [RECIPE, ALONE]
+    files = [item for recipe in recipes for item in export(recipe, target, FIXED).items()]
+    for name, text in files:
         if name.endswith((".sh", ".sbatch")):
             (tmp_path / name).write_text(text)
             done = subprocess.run([bash, "-n", str(tmp_path / name)], capture_output=True)
@@ -184,13 +189,13 @@ def test_our_trainers_options_exist() -> None:
     assert set(re.findall(r"(--[a-z-]+)", re.sub(r"^#.*$", "", body, flags=re.M))) <= known
 
 
-def test_torchtitan_gets_python_for_the_supervised_runs() -> None:
-    """It parses, and has a function for each run."""
-    text = export(RECIPE, "torchtitan", FIXED)["plan_config.py"]
+@pytest.mark.parametrize(("recipe", "role"), [(RECIPE, "teacher"), (ALONE, "supervised")])
+def test_torchtitan_gets_python_for_the_run_on_data(recipe: dict[str, Any], role: str) -> None:
+    """It parses, and has a function for the run that needs no teacher, and no other."""
+    text = export(recipe, "torchtitan", FIXED)["plan_config.py"]
     functions = {n.name for n in ast.parse(text).body if isinstance(n, ast.FunctionDef)}
-    assert {"plan_teacher", "plan_supervised"} <= functions
-    assert "layers=20" in text
-    assert "plan_student" not in text
+    assert {name for name in functions if name.startswith("plan_")} == {f"plan_{role}"}
+    assert f"layers={20 if role == 'teacher' else 17}" in text
 
 
 def test_torchtitan_builds_the_configuration(tmp_path: Path) -> None:
@@ -199,9 +204,11 @@ def test_torchtitan_builds_the_configuration(tmp_path: Path) -> None:
         "torchtitan.trainer", reason="torchtitan 0.3 is not installed", exc_type=ImportError
     )
     path = tmp_path / "plan_config.py"
-    path.write_text(export(RECIPE, "torchtitan", FIXED)["plan_config.py"])
-    found = runpy.run_path(str(path))
-    teacher, supervised = found["plan_teacher"](), found["plan_supervised"]()
+    runs = []
+    for recipe, role in ((RECIPE, "teacher"), (ALONE, "supervised")):
+        path.write_text(export(recipe, "torchtitan", FIXED)["plan_config.py"])
+        runs.append(runpy.run_path(str(path))[f"plan_{role}"]())
+    teacher, supervised = runs
     assert teacher.training.steps == -(-47_040_000_000 // (1024 * 4096))
     assert len(teacher.model_spec.model.layers) == 20
     assert supervised.model_spec.model.dim == 2176
@@ -239,6 +246,41 @@ def test_existing_teachers_are_not_trained() -> None:
     with pytest.raises(DocumentError, match="teacher no architecture"):
         export(document, "megatron-lm", FIXED)
     assert "--teacher TEACHER" in export(document, "planner", FIXED)["train.sh"]
+
+
+@pytest.mark.parametrize("target", EXPORTS)
+def test_the_recommended_recipe_is_exported(target: str) -> None:
+    """A supervised recommendation trains one model without a teacher, or the target is refused with
+    the way to the distillation; `method` turns both round."""
+    if EXPORTS[target].alone:
+        [text] = export(ALONE, target, FIXED).values()
+        assert "9.755e+08 parameters on 1.391e+11 tokens, without a teacher" in text
+        assert "TEACHER" not in text
+        assert "runs/teacher" not in text
+        assert export(RECIPE, target, FIXED, "supervised") == export(ALONE, target, FIXED)
+    else:
+        with pytest.raises(DocumentError, match="--method distil"):
+            export(ALONE, target, FIXED)
+    assert export(ALONE, target, FIXED, "distil") == export(RECIPE, target, FIXED)
+
+
+def test_the_recipe_inside_the_measured_range_is_exported() -> None:
+    """Where the plan was decided inside the measured range, so is what is trained."""
+    student = {**RECIPE["recipe"]["student"], "tokens": 9e9}
+    inside = {"recipe": {**RECIPE["recipe"], "student": student}, "supervised": {
+        "model": {**RECIPE["supervised"]["model"], "tokens": 30e9}}}  # fmt: skip
+    document = {**RECIPE, "in_domain": inside, "recommendation": {"method": "distil"}}
+    assert job_of(document).student.tokens == 9e9
+    assert job_of(document, method="supervised").student.tokens == 30e9
+    lone = {**inside, "supervised": None}
+    assert job_of({**document, "in_domain": lone}).student.tokens == 42.88e9
+
+
+def test_a_teacher_that_exists_leaves_torchtitan_nothing_to_train() -> None:
+    """A sentence, not an empty file."""
+    teacher = {**RECIPE["recipe"]["teacher"], "existing": True}
+    with pytest.raises(DocumentError, match="--method supervised"):
+        export({**RECIPE, "recipe": {**RECIPE["recipe"], "teacher": teacher}}, "torchtitan")
 
 
 def test_documents_without_a_recipe_are_refused() -> None:

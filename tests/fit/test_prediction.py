@@ -17,7 +17,7 @@ from planner.cli.predict import command
 from planner.errors import PlannerError
 from planner.fit import FORMS, Provenance, Rows, Task, bootstrap, fit, write
 from planner.fit.judge import misfit
-from planner.fit.prediction import predict_runs
+from planner.fit.prediction import Prediction, predict_runs
 
 LAW = SupervisedLaw(1.2, 3355.0, 18186.0, 0.408, 0.431, 0.452)
 
@@ -122,13 +122,18 @@ def test_a_law_that_the_draws_hold_fixed_has_no_interval() -> None:
     alone, taught = (predict_runs(chosen, size, tokens, t) for t in (None, np.array([2.2])))
     words = ["busbridge2025-refit", "--parameters", "1B", "--tokens", "30B"]
     said = CliRunner().invoke(command, words).stdout
-    narrow = CliRunner().invoke(command, [*words, "--teacher-loss", "2.2"]).stdout
+    rows = Rows(size, tokens, np.ones(1), np.array([2.2]))
+    less = predict_runs(replace(chosen, misfit=None), size, tokens, np.array([2.2]))
+    narrow, whole = (
+        Prediction("refit", ({},), rows, each).render("text") for each in (less, taught)
+    )
 
     assert np.isnan([alone.low, alone.high]).all()
     assert taught.low < taught.predicted < taught.high
     assert "There are no intervals" in said
-    assert "The intervals are too narrow" in narrow
+    assert "The intervals are too narrow: they lack the misfit" in narrow
     assert "90%" not in said + narrow
+    assert "90% of single runs" in whole
 
 
 @pytest.mark.parametrize(

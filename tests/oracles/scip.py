@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 Range = tuple[float, float]
+Term = tuple[float, tuple[float, float, float, float], str]
+"""A factor, powers of (N_S, D_S, N_T, D_T), and whose F(N) it holds: "", "student" or "teacher"."""
 
 SUPERVISED = {"E": 1.220, "A": 3355.0, "B": 18186.0, "a": 0.408, "b": 0.431, "g": 0.452}
 DISTILLED = {"A": 2243.0, "B": 24181.0, "a": 0.321, "b": 0.637, "g": 0.764}
@@ -37,6 +39,7 @@ class Instance:
     teacher_size: Range = PAPER
     teacher_tokens: Range = PAPER
     serving: float = 0.0
+    constraints: tuple[tuple[Term, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,20 @@ def solve(instance: Instance, gap: float = 1e-4, seconds: float = 30.0) -> Answe
     if instance.serving > 0:
         spent += flops(n_s, 0.0, instance.serving)
     model.addCons(spent <= 1.0)
+    logs = (n_s, d_s, n_t, d_t)
+    for terms in instance.constraints:
+        parts = []
+        for factor, powers, whose in terms:
+            power = sum(
+                (float(p) * each for p, each in zip(powers, logs, strict=True) if p), start=0.0
+            )
+            if whose:
+                model_size = n_s if whose == "student" else n_t
+                for c, k in FLOPS:
+                    parts.append(exp(math.log(factor * c) + k * model_size + power))
+            else:
+                parts.append(exp(math.log(factor) + power))
+        model.addCons(sum(parts) <= 1.0)
 
     def power_law(
         name: str, law: dict[str, float], n: Any, d: Any, n_range: Range, d_range: Range

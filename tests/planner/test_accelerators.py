@@ -344,7 +344,7 @@ def test_ones_own_accelerator_comes_from_toml(tmp_path: Path) -> None:
     )
     mine = load_accelerators(path)
     assert mine == (Accelerator("Chip 9", 1e15, "measured", power=500),)
-    found = parse_hardware("4xchip9*1h@50%", catalogue=mine)
+    found = parse_hardware("4xchip9*1h@50%", Offer(own=mine))
     assert found is not None
     assert found.flops == 4 * 1e15 * 3600 * 0.5
 

@@ -92,7 +92,7 @@ def test_evaluate_claims_nothing_of_other_teachers() -> None:
     """Beside a teacher given by its loss only its own distillations were compared."""
     text = _evaluated(1e9, 40e9, Teacher(size=30e9, loss=2.2)).verdict
 
-    assert "Training the student directly" in text
+    assert "Supervised training on that compute" in text
     assert "any distillation" not in text
     assert "any number of tokens from this teacher" in text
 

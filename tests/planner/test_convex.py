@@ -235,7 +235,7 @@ def test_constraints_are_read(text: str, terms: list[Any], limit: float) -> None
         ("teacher_size <= 5 <= 6", "exactly one <= or >="),
         ("teacher_size < 5", "exactly one <= or >="),
         ("teacher_size >= 5 + student_size + 1 >= 2", "exactly one <= or >="),
-        ("teacher_size + student_size >= 5", "sum on its larger side"),
+        ("teacher_size + student_size >= 5", "second term, student_size, makes it no posynomial"),
         ("teacher_size*<= 5", "cannot be read at 'its end'"),
         ("teacher_size^x <= 5", "cannot be read at 'x'"),
         ("teacher_size^(1/0) <= 4", "cannot be read"),

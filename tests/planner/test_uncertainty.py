@@ -102,7 +102,7 @@ def test_published_recipe_is_risky_under_the_refit() -> None:
 
 def test_a_run_is_less_certain_than_the_law() -> None:
     """The interval for one run holds the law's and is far wider; text and JSON tell them apart."""
-    plan = solve(problem())
+    plan = solve(problem(), replace(REFIT, misfit=None))
     found = plan.uncertainty
     assert found is not None
     assert found.new_run is not None
@@ -115,6 +115,31 @@ def test_a_run_is_less_certain_than_the_law() -> None:
     assert "(90%, the law's value; one run of it: " in said
     assert "Of runs left out of the fit, 90% lay in their 90% intervals for one run, 84%" in said
     assert plan.to_dict()["uncertainty"]["new_run"]["low"] == found.new_run.low
+
+
+def test_a_plan_beyond_the_runs_is_less_certain() -> None:
+    """The error that the fit made when it extrapolated is in every interval of such a recipe, and
+    in the chance that distilling is better; inside the runs it is nothing."""
+    far, near = Problem(1e23, 1e10, 1.0, 0.0), Problem(6e20, 1e9, stay_in_domain=True)
+    alone, whole, inside = (
+        solve(asked, chosen)
+        for asked, chosen in ((far, replace(REFIT, misfit=None)), (far, REFIT), (near, REFIT))
+    )
+    found, before, measured = whole.uncertainty, alone.uncertainty, inside.uncertainty
+    assert found is not None and before is not None and measured is not None
+
+    assert measured.misfit == 0.0
+    assert before.misfit is None
+    assert found.misfit is not None and found.misfit > 0.01
+    loss = whole.decisive.recipe.student.cross_entropy
+    width = found.cross_entropy.high - found.cross_entropy.low
+    assert width == pytest.approx(2 * loss * found.misfit, rel=0.2)
+    assert width > 3 * (before.cross_entropy.high - before.cross_entropy.low)
+    assert min(found.probability, 1 - found.probability) >= min(
+        before.probability, 1 - before.probability
+    )
+    assert "and extrapolation give" in whole.render("text")
+    assert "and extrapolation give" not in alone.render("text") + inside.render("text")
 
 
 def test_a_set_that_does_not_state_its_scatter_says_so() -> None:

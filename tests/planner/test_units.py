@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from planner import units
 from planner.errors import QuantityError
 from planner.units import (
     check_positive,
@@ -207,3 +208,9 @@ def test_no_text_breaks_the_parsers(text: str) -> None:
             assert 0 < parse(text) <= 1e60
         except QuantityError:
             continue
+
+
+@pytest.mark.parametrize(("nats", "text"), [(0.08049, "+0.0805"), (-0.00561, "−0.0056")])
+def test_differences_carry_a_typographic_sign(nats: float, text: str) -> None:
+    """The minus of the tables and of the sentences is the same."""
+    assert units.format_signed(nats) == text

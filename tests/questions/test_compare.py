@@ -16,6 +16,7 @@ from planner.problem import BOUNDS, Bounds, Problem, Teacher
 from planner.questions.compare import answer as module
 from planner.questions.compare.answer import TIGHT, budget_grid, compare, compare_supervised, signs
 from planner.questions.compare.curves import Comparison
+from planner.questions.compare.sheet import headline
 from planner.questions.target.answer import smallest_budgets
 from tests.examples import examples
 from tests.questions import brute
@@ -255,3 +256,25 @@ def test_a_cap_is_no_finding() -> None:
     smallest = wide[0].curve("best-case").crossovers
     assert [each.better_above for each in smallest] == ["supervised"]
     assert 5e22 < smallest[0].budget < 2e23
+
+
+@pytest.mark.parametrize(
+    ("budgets", "size", "says"),
+    [
+        ([1e21], 1e9, "Inside the measured range: supervised training is better"),
+        ([1e22, 1e23, 1e26], 300e6, "Not measured here: every plan extrapolates"),
+        ([1e25, 1e26], 300e6, "Held by a cap: --max-student-tokens 20T"),
+    ],
+)
+def test_the_headline_claims_no_more_than_was_measured(
+    budgets: list[float], size: float, says: str
+) -> None:
+    """Only plans inside the measured range speak, and only beyond the law's error; a cap says
+    nothing."""
+    found = compare_supervised(Problem(1e22), budgets, [size])
+    assert headline(found).startswith(says)
+    inside = [c.inside[k] & ~c.held[k] & (abs(c.difference[k]) > 0.01 * each.supervised[k])
+              for each in found.comparisons for c in each.curves for k in range(len(budgets))
+              if c.sign[k] > 0]  # fmt: skip
+    assert any(inside) is ("supervised training is better" in says)
+    assert found.sheet().headline == headline(found)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from coefficients import draws, load
+from coefficients import CoefficientSet, draws, load
 from planner.problem import Problem
 from planner.questions.compare.answer import budget_grid, compare
 from planner.questions.compare.curves import Comparison, Spread
@@ -13,11 +15,12 @@ from planner.questions.compare.spread import with_spread
 from planner.uncertainty import reoptimise
 
 REFIT = load("busbridge2025-refit")
+ALONE = replace(REFIT, misfit=None)  # its draws, without the law's error beyond its runs
 
 
-def comparison(budgets: np.ndarray) -> Comparison:
-    found = compare(Problem(1e21, 1e9), budgets, (), REFIT)
-    return with_spread(found, REFIT, limit=16)[0]
+def comparison(budgets: np.ndarray, chosen: CoefficientSet = ALONE) -> Comparison:
+    found = compare(Problem(1e21, 1e9), budgets, (), chosen)
+    return with_spread(found, chosen, limit=16)[0]
 
 
 def spread(found: Comparison, scenario: str) -> Spread:
@@ -59,6 +62,21 @@ def test_a_crossover_lies_within_its_interval() -> None:
     assert span.share == 1.0
     assert span.low < crossing.budget < span.high
     assert span.high / span.low < 10
+
+
+def test_extrapolation_widens_the_interval_and_blurs_the_crossover() -> None:
+    """Inside the runs nothing changes; beyond them the law's own error comes on top."""
+    budgets = np.array([1e21, 1e24])
+    alone, whole = (
+        spread(comparison(budgets, each), "teacher-pretraining") for each in (ALONE, REFIT)
+    )
+    width = [each.high - each.low for each in (alone, whole)]
+    crossing = comparison(budget_grid(1e21, 1e24, 25), REFIT)
+
+    assert whole.low[0] == alone.low[0]
+    assert width[1][1] > 2 * width[0][1]
+    (span,) = spread(crossing, "teacher-pretraining").crossovers
+    assert span.share < 1.0
 
 
 def test_the_interval_of_the_difference_holds_its_point_estimate() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from coefficients import load
 from planner import Problem, solve, units
 from tests.service.conftest import Open
 
@@ -162,6 +163,23 @@ def test_budgets_without_a_plan_are_not_called_extrapolated(
     legend = _legend(page, "split")
     assert legend[0] == ["at 1e18 FLOPs"]
     assert next(row for row in legend if row[0] == "total")[1] == "no plan fits"
+
+
+def test_the_map_compares_nothing_where_a_cap_holds(open_page: Open, tmp_path: Path) -> None:
+    """Beyond the budget that 20T tokens take, no method wins, and the legend says why."""
+    page = _drawn(open_page("#budget=1e21&student=1B"))
+    rows = _table(page, "Where distillation wins", tmp_path)
+    smallest = min(float(row["student_parameters"]) for row in rows)
+    row = [each for each in rows if float(each["student_parameters"]) == smallest]
+    last = [float(each["budget_flops"]) for each in row if each["difference"]][-1]
+    limit = 3 * load("busbridge2025-refit").flops.per_token(smallest) * 20e12
+
+    assert last < limit
+    assert all(not each["difference"] for each in row if float(each["budget_flops"]) > limit)
+    page.focus("#map-chart .canvas")
+    for _ in range(36):
+        page.keyboard.press("ArrowRight")
+    assert "held by a cap" in _legend(page, "map")[1][0]
 
 
 def test_the_map_is_read_in_both_directions(open_page: Open) -> None:

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from planner import Problem, solve, units
-from planner.questions.plan import sheet
+from planner.questions import ask
+from planner.questions.plan import needs_sheet, sheet
 from planner.questions.plan.answer import Plan
 from planner.reports import words
 from tests.service.conftest import ROOT, Open, Server
@@ -63,6 +64,34 @@ def test_typing_a_budget_shows_the_command_lines_numbers(open_page: Open) -> Non
     ]
     legend = page.locator("#loss-chart .legend")  # the curves come after the recipe
     legend.get_by_text(units.format_loss(plan.cross_entropy)).first.wait_for()
+
+
+def test_devices_show_hours_and_money_of_both_methods(open_page: Open) -> None:
+    """The cells are the command line's; the link, the command and further questions have them."""
+    page = open_page("#budget=1e21&student=1B")
+    page.wait_for_selector("body[data-state=answered]")
+    assert page.is_hidden("#resources")
+    page.click("#devices summary")
+    for name, value in (("accelerator", "H100"), ("count", "64"), ("price", "2.50")):
+        page.fill(f"[name={name}]", value)
+    page.locator("#resources-title").get_by_text("64 x H100 SXM").wait_for()
+    page.locator("#resources-table").get_by_text("Cost, $").wait_for()
+
+    found = ask("plan", budget="1e21", student="1B", accelerator="H100", count=64, price="2.50")
+    grid = next(needs_sheet.grids(found.resources))
+    rows = _cells(page, "#resources-table")
+    assert rows == [list(row) for row in grid.rows]
+    assert {row[0].partition(":")[0] for row in rows} == {"distillation", "supervised"}
+    assert "no CO2" in page.inner_text("#resources-note")
+    assert "--accelerator H100" in page.inner_text("#command")
+    assert "accelerator=H100" in page.url
+
+    page.select_option("#further [name=question]", "target")
+    page.fill("#further [name=loss]", "2.3")
+    page.click("#further button[type=submit]")
+    page.locator("#further-answer").get_by_text("Hours, energy, cost on 64 x H100 SXM").wait_for()
+    page.fill("[name=accelerator]", "H10")
+    page.locator("#problem").get_by_text("did you mean H100").wait_for()
 
 
 def test_a_slider_moves_the_plan_and_the_field(open_page: Open) -> None:

@@ -235,3 +235,18 @@ def test_a_budget_in_hardware_says_what_it_assumes(server: Server) -> None:
     assert "64 x H100 SXM for 336 h at 40%" in said
     assert "assumed" in said
     assert answer["plan"]["problem"]["budget"] == pytest.approx(3.06e22, rel=1e-2)
+
+
+def test_constraints_are_a_field_like_others(server: Server) -> None:
+    """The service's plan keeps to them; one that is no posynomial is refused with its term."""
+    question = {"budget": 1e21, "student": 1e9, "constraints": ["teacher_tokens <= 100B"]}
+    answer = server.post("/v1/plan", question)
+    assert answer.status_code == 200
+    document = answer.json()
+    assert document["problem"]["constraints"] == question["constraints"]
+    assert document["recipe"]["teacher"]["tokens"] <= 1e11 * (1 + 1e-9)
+    assert document["certificate"]["proven"]
+    bad = {**question, "constraints": ["teacher_tokens <= student_tokens + teacher_size"]}
+    refusal = server.post("/v1/plan", bad)
+    assert refusal.status_code == 422
+    assert "second term, teacher_size" in refusal.json()["detail"]

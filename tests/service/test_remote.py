@@ -62,6 +62,18 @@ def test_a_server_refuses_as_the_command_does(server: Server, words: list[str]) 
     assert there == here
 
 
+def test_ones_own_devices_travel_with_the_question(server: Server, tmp_path: Path) -> None:
+    """The file of accelerators is read here, its tables are judged there."""
+    path = tmp_path / "mine.toml"
+    path.write_text('[[accelerator]]\nname = "My Chip"\nbf16_flops = 5e14\nsource = "ours"\n')
+    words = ("target", "--loss", "2.3", "--student", "1B", "--accelerators", str(path),
+             "--accelerator", "mychip", "--price", "2", "--details")  # fmt: skip
+    here = _run(*words)
+
+    assert "on 1 x My Chip" in here[1]
+    assert _run(*words, "--server", server.url) == here
+
+
 def test_a_recipe_file_is_judged_by_a_server(server: Server, tmp_path: Path) -> None:
     """The file is read here, its document judged there."""
     recipe = str(tmp_path / "recipe.toml")

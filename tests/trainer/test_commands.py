@@ -161,10 +161,31 @@ def test_train_from_a_recipe(tmp_path: Path, runs: tuple[Path, list[object]]) ->
     with pytest.raises(PlannerError, match="would repeat the student split"):
         run(train.command, *words, "--quiet", *runs[1])
     document = json.loads(recipe.read_text())["recipe"]["student"]["architecture"]
-    held = {"recipe": str(recipe), "scale": None, "layers": None, "tokens": None}
+    held = {"recipe": str(recipe), "scale": None, "layers": None, "tokens": None, "quiet": False}
     train._fill_from_recipe("student", held)
     assert held["layers"] == document["layers"]
     assert held["scale"] == "paper"
+
+
+@pytest.mark.parametrize("role", ["supervised", "student", "teacher"])
+def test_a_recipe_trains_what_decided_the_plan(
+    role: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where the optimum is an extrapolation, the models inside the measured range; whoever trains
+    another method than the recommended one is told."""
+    from planner import Problem, solve
+
+    plan = solve(Problem(budget=1e21, student=1e9, charge_pretraining=0.0))
+    assert plan.decisive.recipe != plan.recipe
+    path = tmp_path / "recipe.json"
+    path.write_text(plan.render("json"))
+    held = {"recipe": str(path), "scale": None, "layers": None, "tokens": None, "quiet": False}
+    train._fill_from_recipe(role, held)
+    student, teacher, alone = plan.decisive.models
+    model = {"student": student, "teacher": teacher, "supervised": alone}[role]
+    assert held["tokens"] == str(model.tokens)
+    other = (role == "supervised") != (plan.recommendation.method == "supervised")
+    assert ("recommends" in capsys.readouterr().err) is other
 
 
 @pytest.mark.parametrize(

@@ -20,14 +20,16 @@ from coefficients import CoefficientSet
 from planner import units
 from planner.documents import unwritten
 from planner.errors import InfeasibleError, ProblemError
-from planner.optima import Many, optimum, solve_many
+from planner.needs import Spent
+from planner.optima import Many, best_supervised, optimum, solve_many
 from planner.optimise.batch import Array
 from planner.problem import Problem
 from planner.questions.base import Answer
 from planner.questions.compare.curves import Comparison, Crossover, Curve
 from planner.questions.compare.ratios import at_equal_loss
 from planner.questions.compare.spread import with_spread
-from planner.results import Coefficients, Law
+from planner.recipe import cost_of, flops_of
+from planner.results import Coefficients, Flops, Law
 from planner.scenarios import scenario_of
 from planner.second_opinion import other_losses
 from planner.verdict import default_caps
@@ -46,14 +48,29 @@ CLOSE = 0.02  # nats; turning points closer to zero than this are searched for d
 
 @dataclass(frozen=True, repr=False)
 class Comparisons(Answer):
-    """Every student over the budgets. second_opinion: the set of the curves' second opinions."""
+    """Every student over the budgets. second_opinion: the set of the curves' second opinions.
+    resources: what every plan and supervised model takes, where an accelerator is named."""
 
     KIND: ClassVar[str] = "compare-supervised"
 
     comparisons: tuple[Comparison, ...]
     coefficients: Coefficients
     second_opinion: str | None = None
+    resources: tuple[Spent, ...] = ()
     law: Law = unwritten()
+
+    @property
+    def flops_by_name(self) -> list[tuple[str, Flops]]:
+        """What every feasible plan of the curves costs, and every supervised model."""
+        found = []
+        for each in self.comparisons:
+            for k, budget in enumerate(each.budgets):
+                pairs = [(c.scenario, _flops(c, k, each.problem, self.law)) for c in each.curves]
+                if np.isfinite(each.supervised[k]):
+                    asked = replace(each.problem, budget=float(budget))
+                    pairs.append(("supervised", best_supervised(asked, self.law).flops))
+                found += [(each.name(way, k), flops) for way, flops in pairs if flops is not None]
+        return found
 
 
 ANSWER = Comparisons
@@ -74,7 +91,25 @@ def compare_supervised(
         replace(each, curves=tuple(_judged(curve, each, chosen) for curve in each.curves))
         for each in found
     )
-    return Comparisons(full, Coefficients.of(chosen), chosen.second_opinion, chosen)
+    return Comparisons(full, Coefficients.of(chosen), chosen.second_opinion, law=chosen)
+
+
+def _flops(curve: Curve, k: int, problem: Problem, law: CoefficientSet) -> Flops | None:
+    """What the curve's plan at its k-th budget costs, by term; None where there is none."""
+    plans = curve.plans
+    if not plans.feasible[k]:
+        return None
+    forward = planned = None
+    if plans.teacher[k] >= 0:
+        forward = problem.teachers[plans.teacher[k]].forward_flops
+    else:
+        planned = float(plans.teacher_tokens[k])
+    size = float(plans.teacher_parameters[k])
+    known = bool(np.isfinite(size))
+    asked = problem.with_charges(*curve.charges)
+    student = float(plans.student_parameters[k])
+    cost = cost_of(asked, student, size if known else None, law, forward)
+    return flops_of(cost, float(plans.student_tokens[k]), planned or 0.0, known)
 
 
 def _judged(curve: Curve, comparison: Comparison, coefficients: CoefficientSet) -> Curve:
@@ -163,12 +198,12 @@ def _curve(
         difference=difference,
         sign=signs(difference, gap),
         inside=plans.inside(coefficients),
-        held=_held(plans.supervised_tokens, problem),
+        held=held_by_a_cap(plans.supervised_tokens, problem),
         budgets=budgets,
     )
 
 
-def _held(supervised_tokens: Array, problem: Problem) -> NDArray[np.bool_]:
+def held_by_a_cap(supervised_tokens: Array, problem: Problem) -> NDArray[np.bool_]:
     """Where a default bound on tokens, and not the budget, limits the supervised model."""
     if not default_caps(["max-student-tokens"], problem):
         return np.zeros(supervised_tokens.shape, dtype=bool)

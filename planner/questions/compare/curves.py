@@ -8,6 +8,7 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 
+from planner import units
 from planner.documents import OpenFloat, Record, Values, derived
 from planner.optima import Many
 from planner.optimise.batch import Array
@@ -132,6 +133,11 @@ class Comparison(Record):
     def student(self) -> float | None:
         """Its size, None where the size is planned too."""
         return self.problem.student
+
+    def name(self, way: str, k: int) -> str:
+        """How the plan of a way (a scenario or "supervised") at the k-th budget is called."""
+        who = "any size" if self.student is None else units.format_count(self.student, 6)
+        return f"{who}, {units.format_flops(float(self.budgets[k]), 6)} FLOPs, {way}"
 
     def curve(self, scenario: str) -> Curve:
         """The curve of that scenario."""

@@ -1,4 +1,4 @@
-"""Distilling against training directly over budgets: the difference per scenario, per student."""
+"""Distilling against supervised training over budgets: the difference per scenario, per student."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from planner import units
 from planner.errors import ProblemError
 from planner.plots import style
 from planner.questions.compare.answer import Comparisons
-from planner.questions.compare.curves import Comparison, Curve
-from planner.questions.compare.sheet import student, verdict, where_it_pays
+from planner.questions.compare.curves import Comparison
+from planner.questions.compare.sheet import headline, student, verdict
 from planner.results import Coefficients
 from planner.verdict import LAW_ERROR
 
@@ -35,7 +35,7 @@ def draw(answer: Comparisons) -> Any:
         if len(found) == 1:
             made, axes = style.figure(11.0, 6.0)
             _panel(axes, found[0], found, legend=True)
-            style.title(axes, headline(found), _small(found, coefficients))
+            style.title(axes, headline(answer), _small(found, coefficients))
             return made
         columns = 2 if len(found) in (2, 4) else 3
         rows = -(-len(found) // columns)
@@ -51,46 +51,14 @@ def draw(answer: Comparisons) -> Any:
                 axes.set_ylabel("")
         for axes in panels[len(found) :]:
             axes.set_visible(False)
-        style.figure_title(made, headline(found), _small(found, coefficients, True))
+        style.figure_title(made, headline(answer), _small(found, coefficients, True))
         return made
-
-
-def headline(found: Sequence[Comparison]) -> str:
-    """The finding in a few words."""
-    if len(found) == 1:
-        each = found[0]
-        parts = []
-        for scenario, words in (
-            ("best-case", "A free teacher"),
-            ("full", "Paying for the teacher"),
-        ):
-            curve = next((c for c in each.curves if c.scenario == scenario), None)
-            if curve is not None:
-                parts.append(f"{words} {_pays(curve, each)}")
-        return f"{student(each)[:1].upper()}{student(each)[1:]}. {', '.join(parts)}".replace(
-            ", Paying", "; paying"
-        )
-    full = [each.curve("full") for each in found if any(c.scenario == "full" for c in each.curves)]
-    if full and all(_small_gain(curve) for curve in full):
-        return (
-            "Paying for the teacher in full rarely beats training directly; a free one often does"
-        )
-    return "Where distilling beats training directly"
-
-
-def _pays(curve: Curve, each: Comparison) -> str:
-    return where_it_pays(curve, each)
-
-
-def _small_gain(curve: Curve) -> bool:
-    """Whether distilling wins on fewer than half of the budgets."""
-    return bool(np.mean(curve.sign < 0) < 0.5)
 
 
 def _small(found: Sequence[Comparison], coefficients: Coefficients, several: bool = False) -> str:
     grey = "grey: within the law's own error; " if several else ""
     if any(each.curves[0].held_from is not None for each in found):
-        grey += "hatched: a cap on tokens holds the supervised model; "
+        grey += "hatched: a cap on tokens holds the supervised model, nothing is compared; "
     return (
         f"Student's best cross-entropy minus the supervised one at the same budget; {grey}thick "
         f"where the law was measured. Law: {coefficients.name}"
@@ -110,7 +78,7 @@ def _panel(axes: Any, each: Comparison, found: Sequence[Comparison], legend: boo
     ]
     axes.set_yticks(ticks, [f"{t:+g}".replace("-", "−") if t else "0" for t in ticks])
     axes.set_yticks([], minor=True)
-    axes.set_ylabel("Loss minus supervised, nats per token")
+    axes.set_ylabel("Loss minus supervised, nats per token\n(linear near zero, then logarithmic)")
     error = LAW_ERROR * each.supervised
     axes.fill_between(budgets, -error, error, color="#f0f0f0", lw=0, zorder=0)
     if len(found) == 1:
@@ -120,7 +88,7 @@ def _panel(axes: Any, each: Comparison, found: Sequence[Comparison], legend: boo
             va="bottom", fontsize=9.5, color=style.FAINT,
         )  # fmt: skip
     axes.axhline(0, color=style.SUPERVISED, lw=1.6, zorder=2)
-    labels = [style.Label(float(budgets[-1]), 0.0, "training directly", style.SUPERVISED)]
+    labels = [style.Label(float(budgets[-1]), 0.0, "supervised", style.SUPERVISED)]
     for curve in each.curves:
         colour = style.colour(curve.scenario)
         free = np.where(curve.held, np.nan, curve.difference)
@@ -128,10 +96,14 @@ def _panel(axes: Any, each: Comparison, found: Sequence[Comparison], legend: boo
         measured = np.where(curve.inside, free, np.nan)
         axes.plot(budgets, measured, color=colour, lw=6.5, alpha=0.9, zorder=4)
         for crossing in curve.crossovers:
-            axes.plot([crossing.budget], [0], "o", ms=8, mfc="white", mec=colour, mew=2.2, zorder=6)
-        end = free[np.isfinite(free)]
-        if end.size:
-            labels.append(style.Label(float(budgets[-1]), float(end[-1]), curve.scenario, colour))
+            face = colour if crossing.in_domain else "white"
+            axes.plot([crossing.budget], [0], "o", ms=8, mfc=face, mec=colour, mew=2.2, zorder=6)
+        ends = np.flatnonzero(np.isfinite(free))
+        if ends.size:
+            end = ends[-1]
+            labels.append(
+                style.Label(float(budgets[end]), float(free[end]), curve.scenario, colour)
+            )
     held = each.curves[0].held_from
     if held is not None:
         axes.axvspan(
@@ -152,7 +124,7 @@ def _limits(found: Sequence[Comparison]) -> tuple[float, float]:
 
 def _say_sides(axes: Any) -> None:
     for height, align, text in (
-        (0.985, "top", "training directly is better"),
+        (0.985, "top", "supervised training is better"),
         (0.015, "bottom", "distilling is better"),
     ):
         axes.text(

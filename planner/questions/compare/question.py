@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from planner.questions.base import Bounded, Charges, Measured, Question, Served, Teachers
 from planner.questions.fields import Counts, Span, option
-from planner.questions.hardware import Offered
+from planner.questions.hardware import OnDevices
 from planner.scenarios import SCENARIOS
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompareQuestion(Measured, Served, Bounded, Teachers, Charges, Offered, Question):
+class CompareQuestion(Measured, Served, Bounded, Teachers, Charges, OnDevices, Question):
     """Every scenario's best loss against supervised training of the same student and budget.
 
     Says where the better method changes (crossover budgets), the largest gain, and how much more
@@ -52,7 +52,9 @@ class CompareQuestion(Measured, Served, Bounded, Teachers, Charges, Offered, Que
         low, high, points = self.budget
         problem = self.problem(budget=low)
         grid = budget_grid(low, high, points)
-        return compare_supervised(problem, grid, self.students, self.coefficient_set())
+        chosen = self.coefficient_set()
+        found: Comparisons = self.costed(compare_supervised(problem, grid, self.students, chosen))
+        return found
 
 
 QUESTION = CompareQuestion

@@ -7,8 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from coefficients import load
 from planner import units
+from planner.questions import resources_sheet
 from planner.questions.compare.answer import Comparisons
 from planner.questions.compare.curves import Comparison, Crossover, CrossoverSpread, Curve
 from planner.questions.compare.ratios import Ratios
@@ -35,11 +38,12 @@ def sheet(answer: Comparisons) -> Sheet:
         kind="compare-supervised",
         title=title(found),
         verdict=" ".join(verdict(each) for each in found),
-        method=_method(found),
-        grids=tuple(grids),
+        headline=headline(answer),
+        method=_method(answer),
+        grids=(*grids, *resources_sheet.grids(answer.resources)),
         warnings=_warnings(found),
-        details=_notes(answer),
-        rows=tuple(row for each in found for row in _rows(each)),
+        details=(*_notes(answer), *resources_sheet.notes(answer.resources)),
+        rows=tuple(row for each in found for row in _rows(each, answer)),
     )
 
 
@@ -49,7 +53,67 @@ def title(found: Sequence[Comparison]) -> str:
     budgets = found[0].budgets
     low, high = units.format_flops(float(budgets[0])), units.format_flops(float(budgets[-1]))
     where = f"at {low} FLOPs" if budgets.size == 1 else f"from {low} to {high} FLOPs"
-    return f"Distilling against training directly: {', '.join(names)}, {where}"
+    return f"Distilling against supervised training: {', '.join(names)}, {where}"
+
+
+def headline(answer: Comparisons) -> str:
+    """What may be claimed: of the plans where the law was measured, those that differ by more than
+    its error, and on which the second set does not say the opposite."""
+    compared = [c.inside[np.isfinite(c.difference) & ~c.held] for c in _curves(answer)]
+    inside = np.concatenate(compared)
+    if inside.size == 0:
+        names = {name for each in answer.comparisons for name in _held_by(each)}
+        return f"Held by a cap: {', '.join(sorted(names))}" if names else "No plan to compare"
+    if not np.any(inside):
+        return "Not measured here: every plan extrapolates"
+    better, worse = _clear(answer)
+    if better and worse:
+        several = answer.comparisons[0].budgets.size > 1
+        text = f"it depends on the scenario{' and the budget' if several else ''}"
+    elif better or worse:
+        method = "distilling" if better else "supervised training"
+        text = f"{method} is better where the two clearly differ"
+    else:
+        text = "too close to call"
+    return _capital(text) if np.all(inside) else f"Inside the measured range: {text}"
+
+
+def _method(answer: Comparisons) -> str:
+    """The method that alone is clearly better, for the sheet's colour."""
+    better, worse = _clear(answer)
+    if better == worse:
+        return "undecided"
+    return "distil" if better else "supervised"
+
+
+def _curves(answer: Comparisons) -> list[Curve]:
+    return [curve for each in answer.comparisons for curve in each.curves]
+
+
+def _clear(answer: Comparisons) -> tuple[bool, bool]:
+    """Whether distilling, and whether supervised training, is clearly better anywhere."""
+    better = worse = False
+    for each in answer.comparisons:
+        for curve in each.curves:
+            with np.errstate(invalid="ignore"):
+                clear = np.abs(curve.difference) >= LAW_ERROR * each.supervised
+            clear &= curve.inside & ~curve.held & ~_disputed(curve, each, answer)
+            better |= bool(np.any(clear & (curve.sign < 0)))
+            worse |= bool(np.any(clear & (curve.sign > 0)))
+    return better, worse
+
+
+def _disputed(curve: Curve, each: Comparison, answer: Comparisons) -> NDArray[np.bool_]:
+    """Where the second set prefers the other method, for the same models where the size is given,
+    otherwise against this set's supervised model."""
+    if answer.second_opinion is None or curve.second_opinion is None:
+        return np.zeros(curve.difference.shape, dtype=bool)
+    other = load(answer.second_opinion)
+    alone = each.supervised
+    with np.errstate(invalid="ignore"):
+        if each.student is not None:
+            alone = other.supervised.loss(each.student, curve.plans.supervised_tokens)
+        return np.asarray((curve.second_opinion - alone) * curve.difference < 0)
 
 
 def student(each: Comparison) -> str:
@@ -84,11 +148,17 @@ def cap(each: Comparison) -> str:
     held = each.curves[0].held_from
     if held is None:
         return ""
-    tokens = units.format_count(each.problem.bounds.student_tokens[1])
     return (
-        f"; from {units.format_flops(held, 3)} FLOPs on --max-student-tokens {tokens} holds the "
+        f"; from {units.format_flops(held, 3)} FLOPs on {_held_by(each)[0]} holds the "
         "supervised model and nothing is compared"
     )
+
+
+def _held_by(each: Comparison) -> tuple[str, ...]:
+    """The default bound that holds the supervised model at some budgets, with its value."""
+    if each.curves[0].held_from is None:
+        return ()
+    return (f"--max-student-tokens {units.format_count(each.problem.bounds.student_tokens[1])}",)
 
 
 def where_it_pays(curve: Curve, each: Comparison) -> str:
@@ -100,14 +170,14 @@ def where_it_pays(curve: Curve, each: Comparison) -> str:
         return "has no plan at these budgets"
     if each.budgets.size == 1:
         if known[0] == 0:
-            return "and training directly are equal"
+            return "and supervised training are equal"
         ratio = _ratios(curve).compute[0]
         nats = abs(float(curve.difference[0]))
         if known[0] < 0:
             reach = (
                 f", which would take {units.format_ratio(1 / ratio)}× the compute without it"
                 if ratio > 0
-                else ", beyond the reach of training directly"
+                else ", beyond the reach of supervised training"
             )
             return f"wins by {nats:.4f} nats{reach}"
         return f"loses by {nats:.4f} nats"
@@ -151,7 +221,7 @@ def _overview(each: Comparison) -> Grid:
         )
     low, high = (units.format_flops(float(each.budgets[k])) for k in (0, -1))
     head = (
-        "Scenario", f"Gain, {low} → {high}", "Largest gain", "Largest inside domain", "Crossovers",
+        "Scenario", f"Gain, {low} → {high}", "Largest gain", "Largest measured", "Crossovers",
     )  # fmt: skip
     return Grid(f"{_capital(student(each))}, over the range", head, tuple(rows), left=(1, 4))
 
@@ -284,13 +354,6 @@ def _loss(value: float) -> str:
     return units.format_loss(value) if np.isfinite(value) else words.NOTHING
 
 
-def _method(found: Sequence[Comparison]) -> str:
-    first = {int(s) for each in found for curve in each.curves for s in curve.sign}
-    return {frozenset({-1}): "distil", frozenset({1}): "supervised"}.get(
-        frozenset(first), "undecided"
-    )
-
-
 def _warnings(found: Sequence[Comparison]) -> tuple[str, ...]:
     feasible = sum(int(np.sum(np.isfinite(c.difference))) for each in found for c in each.curves)
     outside = feasible - sum(int(np.sum(c.inside)) for each in found for c in each.curves)
@@ -367,7 +430,7 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def _rows(each: Comparison) -> list[dict[str, Any]]:
+def _rows(each: Comparison, answer: Comparisons) -> list[dict[str, Any]]:
     return [
         {
             "student": each.student,
@@ -379,6 +442,7 @@ def _rows(each: Comparison) -> list[dict[str, Any]]:
             "compute_ratio": _ratios(curve).compute[k],
             "data_ratio": _ratios(curve).data[k],
             **{name: getattr(curve.plans, name)[k] for name in _COLUMNS},
+            **resources_sheet.cells(answer.resources, each.name(curve.scenario, k)),
         }
         for curve in each.curves
         for k in range(each.budgets.size)

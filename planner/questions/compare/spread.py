@@ -68,9 +68,15 @@ def _spread(
 def _differences(problem: Problem, budgets: Array, laws: CoefficientSet) -> Array:
     """Distilled minus supervised loss, each draw's own optima, (budgets, draws)."""
     many = reoptimise([replace(problem, budget=float(b)) for b in budgets], laws)
+    losses = many.cross_entropy.reshape(budgets.size, -1)
+    if laws.misfit is not None:
+        beyond = laws.misfit.half_width(
+            many.student_parameters, many.student_tokens, many.teacher_cross_entropy
+        )
+        losses = laws.misfit.spread(losses.T, beyond.reshape(losses.shape).T).T
     with np.errstate(invalid="ignore"):
-        difference = many.cross_entropy - many.supervised_cross_entropy
-    return np.asarray(difference.reshape(budgets.size, -1))
+        difference = losses - many.supervised_cross_entropy.reshape(losses.shape)
+    return np.asarray(difference)
 
 
 def _with_neighbourhood(

@@ -12,6 +12,7 @@ from coefficients import CoefficientSet
 from planner import units, verdict
 from planner.documents import Record, derived, unwritten
 from planner.errors import InfeasibleError, ProblemError
+from planner.needs import Spent
 from planner.optima import optima, supervised
 from planner.problem import Problem, Teacher
 from planner.questions.base import Answer
@@ -19,8 +20,8 @@ from planner.questions.evaluate.rules import RULES, Choice, Setting
 from planner.questions.plan.answer import Plan
 from planner.questions.target.answer import smallest_budgets
 from planner.recipe import Row, cost_of, recipe_of
-from planner.results import Baseline, Certificate, Coefficients, Law, Recipe, Warning
-from planner.rows import require_distillation
+from planner.results import Baseline, Certificate, Coefficients, Flops, Law, Recipe, Warning
+from planner.rows import refuse_constraints, require_distillation
 from planner.second_opinion import OtherView, other_view
 
 
@@ -56,7 +57,8 @@ class Evaluation(Answer):
 
     budget_for_loss: the smallest budget that reaches the recipe's own loss; never above its cost.
     best_warnings: where the optimum of equal cost leaves what was measured. second_opinion and
-    second_opinion_of_best: what the other coefficient set predicts for both.
+    second_opinion_of_best: what the other coefficient set predicts for both. resources: what the
+    recipe, the best one and the supervised model take, where an accelerator is named.
     """
 
     KIND: ClassVar[str] = "evaluate"
@@ -75,12 +77,21 @@ class Evaluation(Answer):
     supervised_warnings: tuple[Warning, ...] = ()
     second_opinion: OtherView | None = None
     second_opinion_of_best: OtherView | None = None
+    resources: tuple[Spent, ...] = ()
     law: Law = unwritten()
 
     @derived
     def cost(self) -> float:
         """FLOPs that the recipe is charged."""
         return float(self.problem.budget)
+
+    @property
+    def flops_by_name(self) -> list[tuple[str, Flops]]:
+        """What the recipe, the best one of equal cost and the supervised model cost."""
+        pairs = [("your recipe", self.recipe.flops), ("best", self.best.flops)]
+        if self.supervised is not None:
+            pairs.append(("supervised", self.supervised.flops))
+        return pairs
 
     @derived
     def excess(self) -> float:
@@ -118,6 +129,7 @@ def evaluate(
     """
     chosen = problem.coefficient_set(coefficients)
     require_distillation(chosen)
+    refuse_constraints([problem])
     if problem.student is None:
         raise ProblemError("the student's size is missing; give it like --student 1B.")
     exists = teacher.loss is not None if teacher_exists is None else teacher_exists

@@ -7,7 +7,7 @@ from typing import Any
 from planner import units
 from planner.plots import style
 from planner.questions.evaluate.answer import Evaluation
-from planner.questions.evaluate.sheet import change, title, verdict
+from planner.questions.evaluate.sheet import change, headline, title, verdict
 from planner.reports import words
 from planner.verdict import LAW_ERROR
 
@@ -62,12 +62,17 @@ def draw(found: Evaluation) -> Any:
         axes.grid(axis="y", visible=False)
         axes.set_xlabel("Predicted student loss, nats per token (left is better)")
         small = f"{title(found)}. All at {units.format_flops(found.cost)} FLOPs. Law: "
-        style.figure_title(made, headline(found), small + found.coefficients.name)
+        style.figure_title(made, _headline(found), small + found.coefficients.name)
         return made
 
 
-def headline(found: Evaluation) -> str:
-    """The finding in a few words."""
+def _headline(found: Evaluation) -> str:
+    """The finding in a few words, behind its qualification."""
+    told = headline(found)
+    return f"{told}. {_finding(found)}" if told else _finding(found)
+
+
+def _finding(found: Evaluation) -> str:
     if found.excess <= found.problem.tolerance:
         return "No plan of the same cost beats this recipe"
     text = f"The same loss for {100 * found.saved:.0f}% less compute"
@@ -101,7 +106,5 @@ def _rows(found: Evaluation) -> list[tuple[str, float, str, str]]:
     direct = found.supervised
     if direct is not None:
         tokens = words.count(direct.model.tokens)
-        rows.append(
-            ("train directly", direct.model.cross_entropy, style.SUPERVISED, f"on {tokens}")
-        )
+        rows.append(("supervised", direct.model.cross_entropy, style.SUPERVISED, f"on {tokens}"))
     return rows

@@ -10,13 +10,14 @@ from planner.errors import ProblemError
 from planner.problem import Teacher
 from planner.questions.base import Bounded, Charges, Question, Scenario, Served, Sized
 from planner.questions.fields import Count, option
+from planner.questions.hardware import OnDevices
 
 if TYPE_CHECKING:
     from planner.questions.evaluate.answer import Evaluation
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateQuestion(Served, Bounded, Charges, Scenario, Sized, Question):
+class EvaluateQuestion(OnDevices, Served, Bounded, Charges, Scenario, Sized, Question):
     """What the law predicts for a recipe, how far it is from the best plan of the same cost, what
     to change first, and how rules of thumb would do.
 
@@ -55,7 +56,8 @@ class EvaluateQuestion(Served, Bounded, Charges, Scenario, Sized, Question):
                     "plan --format toml wrote."
                 )
             return
-        others = [each for each in fields(self) if each.name != "recipe"]
+        devices = {each.name for each in fields(OnDevices)}
+        others = [each for each in fields(self) if each.name not in devices | {"recipe"}]
         if any(getattr(self, each.name) != each.default for each in others):
             raise ProblemError(
                 "both a plan's document and parts of a recipe are given; give one of them."
@@ -63,6 +65,10 @@ class EvaluateQuestion(Served, Bounded, Charges, Scenario, Sized, Question):
 
     def answer(self) -> Evaluation:
         """The judgement; raises DocumentError for a document that is no plan."""
+        found: Evaluation = self.costed(self._judgement())
+        return found
+
+    def _judgement(self) -> Evaluation:
         from planner.questions.evaluate.answer import evaluate, evaluate_plan
         from planner.questions.plan.answer import Plan
 

@@ -142,7 +142,7 @@ RULES: tuple[Rule, ...] = (
         "your teacher's compute at 20 tokens per parameter",
         chinchilla_teacher,
     ),
-    Rule("capacity-gap", "teacher 2.5x the student, 20 tokens per parameter", capacity_gap_law),
+    Rule("capacity-gap", "teacher 2.5× the student, 20 tokens per parameter", capacity_gap_law),
     Rule(
         "chinchilla-student",
         "student on 20 tokens per parameter, the rest for the teacher",

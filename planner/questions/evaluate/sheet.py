@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from planner import units
+from planner.questions import resources_sheet
 from planner.questions.evaluate.answer import Evaluation, Move
 from planner.reports import trust, words
-from planner.reports.sheet import Grid, Sheet, first_only
+from planner.reports.sheet import Grid, Sheet, first_only, qualification
 from planner.results import Recipe, Warning
 from planner.verdict import LAW_ERROR
 
@@ -22,14 +23,28 @@ def sheet(found: Evaluation) -> Sheet:
     return Sheet(
         kind="evaluate",
         title=title(found),
+        headline=headline(found),
         verdict=verdict(found),
         method="distil" if found.excess < LAW_ERROR * _loss(found.recipe) else "undecided",
-        grids=first_only(grids),
+        grids=(*first_only(grids), *resources_sheet.grids(found.resources)),
         warnings=_warnings(found),
         subject="Your recipe",
-        details=_notes(found),
+        details=(*_notes(found), *resources_sheet.notes(found.resources)),
         rows=_rows(found),
     )
+
+
+def headline(found: Evaluation) -> str:
+    """What stands before the comparison with the best plan; empty where nothing does."""
+    told = qualification((*found.warnings, *found.best_warnings))
+    if not told and any(
+        view is not None and view.matters
+        for view in (found.second_opinion, found.second_opinion_of_best)
+    ):
+        told = "The two fits disagree"
+    if not told and found.problem.tolerance < found.excess < LAW_ERROR * _loss(found.recipe):
+        told = "Too close to call: within the law's error of the best plan"
+    return told
 
 
 def title(found: Evaluation) -> str:
@@ -62,7 +77,7 @@ def verdict(found: Evaluation) -> str:
     if direct is not None and direct.model.cross_entropy < _loss(found.best) - 1e-5:
         gain = _loss(found.best) - direct.model.cross_entropy
         text += (
-            f" Training the student directly on that compute would reach "
+            f" Supervised training on that compute would reach "
             f"{units.format_loss(direct.model.cross_entropy)}, better than {_any(found)} by "
             f"{gain:.4f}"
         )
@@ -226,6 +241,7 @@ def _rows(found: Evaluation) -> tuple[dict[str, Any], ...]:
             "teacher_tokens": recipe.teacher.tokens,
             "teacher_cross_entropy": recipe.teacher.cross_entropy,
             "flops": recipe.flops.total,
+            **resources_sheet.cells(found.resources, name),
         }
         for name, recipe in named
     )

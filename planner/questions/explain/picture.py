@@ -11,6 +11,7 @@ from planner.plots import style
 from planner.questions.explain.answer import Explanation, LossCurve
 from planner.questions.explain.sheet import verdict
 from planner.questions.plan.sheet import title
+from planner.reports.sheet import qualified
 
 WEAK = "#fbe9dd"
 
@@ -35,7 +36,8 @@ def headline(found: Explanation) -> str:
     """The finding in a few words."""
     names = {"student tokens": "tokens", "best teacher": "its teacher", "student size": "its size"}
     limit = found.limit
-    return f"What limits the student most is {names[limit.what]}: worth up to {limit.gain:.3f} nats"
+    text = f"What limits the student most is {names[limit.what]}: worth up to {limit.gain:.3f} nats"
+    return qualified(text, found.plan.warnings)
 
 
 def _gap(axes: Any, found: Explanation) -> None:

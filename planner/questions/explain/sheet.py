@@ -93,7 +93,12 @@ def _marginals(found: Explanation) -> Grid:
     for each in found.marginals:
         price = words.NOTHING if each.per_compute is None else f"{each.per_compute:.5f}"
         rows.append(
-            (each.what, words.signed(each.loss_change), f"{100 * each.cost_change:+.1f}%", price)
+            (
+                each.what,
+                words.signed(each.loss_change),
+                f"{100 * each.cost_change:+.1f}%".replace("-", "−"),
+                price,
+            )
         )
     head = ("10% more", "Loss", "FLOPs", "Gain per 1% of budget")
     return Grid(f"What {100 * (MORE - 1):.0f}% more is worth", head, tuple(rows))

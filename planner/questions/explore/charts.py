@@ -18,7 +18,7 @@ from planner.documents import Values
 from planner.optima import Many, solve_many
 from planner.optimise.supervised import supervised_optima
 from planner.problem import Problem
-from planner.questions.compare.answer import compare
+from planner.questions.compare.answer import compare, held_by_a_cap
 from planner.questions.compare.curves import Curve
 from planner.results import Recipe
 from planner.rows import supervised_batch, teacher_flops
@@ -112,9 +112,14 @@ class Method:
 
 @dataclass(frozen=True)
 class Curves:
-    """Losses over the budget (FLOPs): supervised training and every method of paying."""
+    """Losses over the budget (FLOPs): supervised training and every method of paying.
+
+    held: a default cap on tokens, not the budget, limits the supervised model; nothing is compared
+    there.
+    """
 
     budgets: Numbers
+    held: Flags
     supervised: Baseline
     methods: tuple[Method, ...]
 
@@ -124,13 +129,16 @@ class Map:
     """Who wins: a row per student (non-embedding parameters), a column per budget (FLOPs).
 
     difference: distilled minus supervised loss in nats per token, certified to `tolerance`; null
-    where no plan fits. inside: whether the plan lies where the law was measured.
+    where no plan fits, and where `held`: a default cap on tokens, not the budget, limits the
+    supervised model, so that nothing is compared. inside: whether the plan lies where the law was
+    measured.
     """
 
     budgets: Numbers
     students: Numbers
     difference: Table
     inside: FlagTable
+    held: FlagTable
     tolerance: float
 
 
@@ -171,6 +179,7 @@ def curves(problem: Problem, coefficients: CoefficientSet, grid: Grid) -> Curves
     inside = supervised_inside(anchor, coefficients, budgets)
     return Curves(
         budgets,
+        found.curves[0].held,
         Baseline(np.asarray(found.supervised, dtype=float), inside),
         tuple(
             _method(each, anchor.with_charges(*each.charges), coefficients, each.charges == asked)
@@ -205,8 +214,10 @@ def wins(problem: Problem, coefficients: CoefficientSet, grid: Grid) -> Map:
     shape = (students.size, budgets.size)
     with np.errstate(invalid="ignore"):
         difference = (found.cross_entropy - found.supervised_cross_entropy).reshape(shape)
-    inside = found.inside(coefficients).reshape(shape)
-    return Map(budgets, students, difference, inside, tolerance)
+    held = held_by_a_cap(found.supervised_tokens, problem).reshape(shape)
+    inside = found.inside(coefficients).reshape(shape) & ~held
+    difference = np.where(held, np.nan, difference)
+    return Map(budgets, students, difference, inside, held, tolerance)
 
 
 def gap(recipe: Recipe, coefficients: CoefficientSet, points: int = 121) -> Gap:

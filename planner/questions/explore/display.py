@@ -8,10 +8,13 @@ from typing import Any
 from coefficients import CoefficientSet
 from planner import units
 from planner.accelerators import Offer, parse_hardware
+from planner.needs import PlanResources
+from planner.questions.plan import needs_sheet
 from planner.questions.plan import sheet as shown
 from planner.questions.plan.answer import Plan
 from planner.recipe import quantities
 from planner.reports import words
+from planner.reports.sheet import plain
 from planner.results import Model
 
 NO_OFFER = Offer()
@@ -64,6 +67,16 @@ class Outside:
 
 
 @dataclass(frozen=True)
+class Table:
+    """A table as text, and what was assumed in it."""
+
+    title: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str
+
+
+@dataclass(frozen=True)
 class Understood:
     """How the budget and the student of the question were read."""
 
@@ -73,7 +86,10 @@ class Understood:
 
 @dataclass(frozen=True)
 class Display:
-    """A plan's title, cells and sentences as text, for a page that never formats a number of it."""
+    """A plan's title, cells and sentences as text, for a page that never formats a number of it.
+
+    resources: hours, energy and money of both methods, where an accelerator is named.
+    """
 
     title: str
     verdict: str
@@ -90,6 +106,7 @@ class Display:
     remarks: tuple[str, ...]
     outside: Outside
     understood: Understood
+    resources: Table | None = None
 
 
 def display(
@@ -158,7 +175,14 @@ def display(
             if student is None
             else f"{units.format_count(student)} non-embedding parameters",
         ),
+        resources=None if plan.resources is None else _resources(plan.resources),
     )
+
+
+def _resources(found: PlanResources) -> Table:
+    grid = next(needs_sheet.grids(found))
+    rows = tuple(tuple(plain(cell) for cell in row) for row in grid.rows)
+    return Table(grid.title, grid.head, rows, needs_sheet.notes(found)[0])
 
 
 def _measured(model: Model, coefficients: CoefficientSet) -> bool:

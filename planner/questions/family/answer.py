@@ -16,8 +16,9 @@ import numpy as np
 
 from coefficients import CoefficientSet
 from planner import units, verdict
-from planner.documents import OpenFloat, derived
+from planner.documents import OpenFloat, derived, unwritten
 from planner.errors import InfeasibleError, UnreachableError
+from planner.needs import Spent
 from planner.optimise.batch import Array
 from planner.problem import Problem
 from planner.questions.base import Answer
@@ -27,7 +28,7 @@ from planner.questions.family.search import minimise
 from planner.questions.family.smallest_budget import cheapest
 from planner.questions.family.supervised import split_directly
 from planner.recipe import cost_of, flops_of, own_flops, snap
-from planner.results import AnyModel, Coefficients, Flops, Model, Recipe, Warning
+from planner.results import AnyModel, Coefficients, Flops, Law, Model, Recipe, Warning
 
 TARGET_TOLERANCE = 1e-4
 """Relative gap of the smallest budget that reaches all targets."""
@@ -48,7 +49,8 @@ class Student:
 class FamilyPlan(Answer):
     """The split. `objective` is the weighted mean cross-entropy, or FLOPs where targets are given;
     no plan gets below `lower_bound`. `direct` is the same without a teacher. growth: how
-    the plan changes with the number of students, where it was asked for."""
+    the plan changes with the number of students, where it was asked for. resources: what it takes
+    with and without the teacher, where an accelerator is named."""
 
     KIND: ClassVar[str] = "family"
 
@@ -66,12 +68,26 @@ class FamilyPlan(Answer):
     coefficients: Coefficients
     warnings: tuple[Warning, ...] = ()
     growth: Growth | None = None
+    resources: tuple[Spent, ...] = ()
+    law: Law = unwritten()
 
     @derived
     def gap(self) -> float:
         """Objective minus its proven lower bound; relative for a budget."""
         gap = self.objective - self.lower_bound
         return gap / self.objective if self.by_targets else gap
+
+    @property
+    def flops_by_name(self) -> list[tuple[str, Flops]]:
+        """What the plan costs, and training every student without a teacher where that is
+        possible."""
+        pairs, alone = [("one teacher", self.flops)], 0.0
+        for each in self.students:
+            if each.direct is None:
+                return pairs
+            training = self.law.flops.training(each.direct.parameters, each.direct.tokens)
+            alone += each.member.copies * float(training)
+        return [*pairs, ("supervised", Flops(alone))]
 
     @derived
     def proven(self) -> bool:
@@ -264,6 +280,7 @@ def _assemble(
         0,
         Coefficients.of(chosen),
         warnings,
+        law=chosen,
     )
 
 

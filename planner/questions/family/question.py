@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from planner.errors import ProblemError
 from planner.questions.base import Bounded, Charges, Measured, Question, Scenario, Teachers
 from planner.questions.fields import Flag, Flops, Numbers, option
-from planner.questions.hardware import Offered
+from planner.questions.hardware import OnDevices
 
 if TYPE_CHECKING:
     from planner.questions.family.answer import FamilyPlan
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FamilyQuestion(Measured, Bounded, Teachers, Charges, Scenario, Offered, Question):
+class FamilyQuestion(Measured, Bounded, Teachers, Charges, Scenario, OnDevices, Question):
     """Split one budget over a teacher and all its students, with a proven bound.
 
     Minimises the weighted mean of the students' losses, or with targets the budget that brings
@@ -91,7 +91,7 @@ class FamilyQuestion(Measured, Bounded, Teachers, Charges, Scenario, Offered, Qu
             raise ProblemError("give either --budget to split, or --target for every student.")
         problem = self.problem(budget=self.budget or 1e21)
         chosen = self.coefficient_set()
-        plan = plan_family(problem, members, self.cached, chosen)
+        plan: FamilyPlan = self.costed(plan_family(problem, members, self.cached, chosen))
         if not (self.growth or self.fixed_total) or by_targets or len(problem.teachers) > 1:
             return plan
         table = family_growth(problem, members, self.cached, chosen, fixed_total=self.fixed_total)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from planner import units
+from planner.questions import resources_sheet
 from planner.questions.family.answer import FamilyPlan, Student
 from planner.questions.family.growth import Growth
 from planner.reports.sheet import Grid, Sheet, first_only
@@ -25,10 +26,13 @@ def sheet(plan: FamilyPlan) -> Sheet:
         title=title(plan),
         headline=headline(plan),
         verdict=verdict(plan),
-        grids=tuple(grids),
+        grids=(*grids, *resources_sheet.grids(plan.resources)),
         warnings=plan.warnings,
-        details=_notes(plan, growth),
-        rows=tuple(_row(student) for student in plan.students),
+        details=(*_notes(plan, growth), *resources_sheet.notes(plan.resources)),
+        rows=tuple(
+            _row(student) | resources_sheet.cells(plan.resources, "one teacher")
+            for student in plan.students
+        ),
         method=method(plan),
     )
 

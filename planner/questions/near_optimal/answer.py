@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
@@ -19,15 +20,16 @@ from coefficients import CoefficientSet
 from laws import Architecture, DistillationForm
 from laws.flops import TRAINING
 from planner.documents import OpenFloat, Values, unwritten
-from planner.errors import QuantityError
-from planner.optima import Many, optima, solve_batch
+from planner.errors import InfeasibleError, QuantityError
+from planner.needs import Spent
+from planner.optima import Many, optima, solve_batch, supervised
 from planner.optimise import Batch, Optima, frontier
 from planner.optimise.batch import Array
 from planner.optimise.ties import cheapest_teachers
 from planner.problem import Problem
 from planner.questions.base import Answer
 from planner.recipe import Row, recipe_of
-from planner.results import Certificate, Coefficients, Law, Recipe, Warning
+from planner.results import Certificate, Coefficients, Flops, Law, Recipe, Warning
 from planner.rows import to_batches
 from planner.verdict import domain_warnings
 
@@ -90,7 +92,8 @@ class NearOptimal(Answer):
     within: of what, in words. shapes: buildable models in the set. cheapest_teacher: the recipe
     whose teacher takes the fewest FLOPs to train, charged or not: `cheapest_training`, against
     `best_training` for the best recipe's; None for existing teachers. warnings: where the best
-    recipe leaves the measured range.
+    recipe leaves the measured range. resources: what the best recipe, that of the cheapest teacher
+    and the supervised model take, where an accelerator is named.
     """
 
     KIND: ClassVar[str] = "near-optimal"
@@ -108,7 +111,18 @@ class NearOptimal(Answer):
     best_training: float | None = None
     cheapest_training: float | None = None
     warnings: tuple[Warning, ...] = ()
+    resources: tuple[Spent, ...] = ()
     law: Law = unwritten()
+
+    @property
+    def flops_by_name(self) -> list[tuple[str, Flops]]:
+        """What the best recipe, that of the cheapest teacher and the supervised model cost."""
+        pairs = [("best plan", self.best.flops)]
+        if self.cheapest_teacher is not None:
+            pairs.append(("cheapest teacher", self.cheapest_teacher.flops))
+        with suppress(InfeasibleError):  # the least tokens cost more than the budget
+            pairs.append(("supervised", supervised(self.problem, self.law).flops))
+        return pairs
 
     def span(self, variable: str) -> Span:
         """The range of that variable."""
@@ -167,7 +181,7 @@ def near_optimal(
         None if cheapest is None else _training(best, chosen),
         None if cheapest is None else _training(cheapest, chosen),
         domain_warnings(best, chosen),
-        chosen,
+        law=chosen,
     )
 
 

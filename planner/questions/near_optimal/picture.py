@@ -10,6 +10,7 @@ from planner import units
 from planner.plots import style
 from planner.questions.near_optimal.answer import NearOptimal, Span
 from planner.questions.near_optimal.sheet import NAMES, title, verdict
+from planner.reports.sheet import qualified
 
 BAND = "#cfe3f2"
 
@@ -47,7 +48,8 @@ def headline(found: NearOptimal) -> str:
     """How flat the valley is."""
     size = next((s for s in found.spans if s.variable.endswith("size")), found.spans[0])
     low, high = (units.format_count(x) for x in (size.low, size.high))
-    return f"Any {NAMES[size.variable]} from {low} to {high} is within {found.within}"
+    text = f"Any {NAMES[size.variable]} from {low} to {high} is within {found.within}"
+    return qualified(text, found.warnings)
 
 
 def _panel(axes: Any, span: Span, found: NearOptimal) -> None:

@@ -19,6 +19,7 @@ from planner.questions.base import (
     Teachers,
 )
 from planner.questions.fields import Share, option
+from planner.questions.hardware import OnDevices
 
 if TYPE_CHECKING:
     from planner.questions.near_optimal.answer import NearOptimal
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class NearOptimalQuestion(
-    Measured, Served, Bounded, Teachers, Charges, Scenario, Sized, Budgeted, Question
+    OnDevices, Measured, Served, Bounded, Teachers, Charges, Scenario, Sized, Budgeted, Question
 ):
     """How far each quantity may move before the loss is worse than a ceiling, the cheapest teacher
     among all those recipes, and the buildable models in their ranges.
@@ -52,7 +53,9 @@ class NearOptimalQuestion(
         from planner.questions.near_optimal.answer import WITHIN, near_optimal
 
         within = WITHIN if self.within is None else self.within
-        return near_optimal(self.problem(), within, self.compute, self.coefficient_set())
+        chosen = self.coefficient_set()
+        found: NearOptimal = self.costed(near_optimal(self.problem(), within, self.compute, chosen))
+        return found
 
 
 QUESTION = NearOptimalQuestion

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from planner import units
+from planner.questions import resources_sheet
 from planner.questions.near_optimal.answer import NearOptimal, Shape, Span
 from planner.reports import words
 from planner.reports.sheet import Grid, Sheet, first_only, sparkline
@@ -27,9 +28,11 @@ def sheet(found: NearOptimal) -> Sheet:
         title=title(found),
         verdict=verdict(found),
         warnings=found.warnings,
-        grids=first_only(grids(found)),
-        details=_notes(found),
-        rows=tuple(_row(span) for span in found.spans),
+        grids=(*first_only(grids(found)), *resources_sheet.grids(found.resources)),
+        details=(*_notes(found), *resources_sheet.notes(found.resources)),
+        rows=tuple(
+            _row(span) | resources_sheet.cells(found.resources, "best plan") for span in found.spans
+        ),
     )
 
 
@@ -159,7 +162,7 @@ def _notes(found: NearOptimal) -> tuple[str, ...]:
     lines = [
         "A range holds for one variable at a time: the others move with it, so that two ends of "
         "two ranges together need not be near-optimal.",
-        f"Each point is a certified solve; ranges are scanned in steps of {step:.2f}x and their "
+        f"Each point is a certified solve; ranges are scanned in steps of {step:.2f}× and their "
         "ends refined to 0.05%.",
         words.certificate(found.certificate),
     ]

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
-from planner import units
 from planner.needs import LogitsNeed, MemoryNeed, PlanResources, both
+from planner.questions.resources_sheet import MEASURES, amount, hours
 from planner.reports import words
 from planner.reports.sheet import Grid
-from planner.resources import Phase
 
-MEASURES = ("gpu_hours", "days", "energy_kwh", "co2_kg", "cost")
 FORMATS = {"full": "full", "top-k": "top {entries}", "sampled": "{entries} samples"}
 
 
@@ -56,27 +55,11 @@ def cells(found: PlanResources) -> dict[str, Any]:
 
 
 def _hours(found: PlanResources) -> Grid:
-    shown: list[tuple[str, Callable[[Phase], str]]] = [
-        ("FLOPs", lambda each: units.format_flops(each.flops)),
-        ("GPU-hours", lambda each: amount(each.gpu_hours)),
-        ("Days", lambda each: amount(each.days)),
-        ("kWh", lambda each: amount(each.energy_kwh)),
-        ("CO2, kg", lambda each: amount(each.co2_kg)),
-        (f"Cost, {found.currency}", lambda each: amount(each.cost)),
-    ]
-    total = found.total
-    absent = (False, False, False, total.energy_kwh is None, total.co2_kg is None,
-              total.cost is None)  # fmt: skip
-    kept = [each for each, without in zip(shown, absent, strict=True) if not without]
-    rows = [
-        (f"{method}: {phase.name}", *(show(phase) for _, show in kept))
-        for method, phase in both(found)
-    ]
-    strong = tuple(i for i, (_, phase) in enumerate(both(found)) if phase.name == "total")
-    title = f"Hours, energy, cost on {found.count:g} x {found.accelerator}"
+    rows = [(f"{method}: {phase.name}", phase) for method, phase in both(found)]
+    grid = hours("Hours, energy, cost", "Phase", rows, found)
     if found.inside_domain:
-        title += ", of the plan inside the measured range"
-    return Grid(title, ("Phase", *(head for head, _ in kept)), tuple(rows), strong)
+        return replace(grid, title=f"{grid.title}, of the plan inside the measured range")
+    return grid
 
 
 def _calendar(found: PlanResources) -> Grid:
@@ -122,12 +105,3 @@ def _storage_row(each: LogitsNeed) -> tuple[str, ...]:
         amount(each.bytes / 1e12),
         amount(each.bytes_per_second / 1e6),
     )
-
-
-def amount(value: float | None) -> str:
-    """Three significant digits, thousands parted."""
-    if value is None:
-        return words.NOTHING
-    if value >= 1e9:
-        return units.format_flops(value)
-    return f"{value:,.0f}" if value >= 100 else units.format_count(value) if value else "0"

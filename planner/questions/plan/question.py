@@ -11,6 +11,7 @@ from planner.questions.base import (
     Budgeted,
     Buildable,
     Charges,
+    Constrained,
     Measured,
     Question,
     Scenario,
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class PlanQuestion(
-    OnHardware, Buildable, Measured, Served, Bounded, Teachers, Charges, Scenario, Sized, Budgeted,
-    Question,
+    Constrained, OnHardware, Buildable, Measured, Served, Bounded, Teachers, Charges, Scenario,
+    Sized, Budgeted, Question,
 ):  # fmt: skip
     """Find the best distillation recipe for a compute budget and prove that it is the best."""
 

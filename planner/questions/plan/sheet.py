@@ -170,7 +170,8 @@ def how_sure(plan: Plan) -> str:
     if spread is not None:
         low, high = words.signed(spread.difference.low), words.signed(spread.difference.high)
         fixed = f", {' and '.join(spread.fixed)} held fixed" if spread.fixed else ""
-        text += f", its coefficients give {low} to {high} ({spread.level:.0%}{fixed})"
+        beyond = " and extrapolation" if spread.misfit else ""
+        text += f", its coefficients{beyond} give {low} to {high} ({spread.level:.0%}{fixed})"
         if spread.new_run is not None:
             around = 0.5 * (spread.new_run.high - spread.new_run.low)
             text += f", one run varies by ±{around:.4f}"

@@ -19,13 +19,14 @@ from coefficients import CoefficientSet
 from planner import units
 from planner.documents import OpenFloat, Record, derived, unwritten
 from planner.errors import ProblemError, UnreachableError
+from planner.needs import Spent
 from planner.optima import optima, solve_many, supervised
 from planner.optimise.batch import Array, Batch
 from planner.optimise.supervised import supervised_optima
 from planner.problem import Problem
 from planner.questions.base import Answer
 from planner.recipe import cost_of
-from planner.results import Baseline, Coefficients, Law, Recipe, Warning
+from planner.results import Baseline, Coefficients, Flops, Law, Recipe, Warning
 from planner.rows import supervised_batch, teacher_flops
 from planner.scenarios import scenario_of
 from planner.second_opinion import OtherView, other_view
@@ -100,7 +101,8 @@ class Like:
 
 @dataclass(frozen=True, repr=False)
 class Target(Answer):
-    """Every way to the loss; warnings are about the supervised one."""
+    """Every way to the loss; warnings are about the supervised one. resources: what each way takes,
+    where an accelerator is named."""
 
     KIND: ClassVar[str] = "target"
 
@@ -110,6 +112,7 @@ class Target(Answer):
     ways: tuple[Reached, ...]
     coefficients: Coefficients
     warnings: tuple[Warning, ...] = ()
+    resources: tuple[Spent, ...] = ()
     law: Law = unwritten()
 
     @property
@@ -120,6 +123,12 @@ class Target(Answer):
     def way(self, method: str) -> Reached:
         """That scenario, or "supervised"."""
         return next(each for each in self.ways if each.method == method)
+
+    @property
+    def flops_by_name(self) -> list[tuple[str, Flops]]:
+        """What each way that reaches the loss costs."""
+        pairs = ((each.method, each.recipe or each.baseline) for each in self.ways)
+        return [(name, found.flops) for name, found in pairs if found is not None]
 
 
 def target(
@@ -164,7 +173,7 @@ def target(
         Reached("supervised", 0.0, 0.0, flops, flops, float(direct.floor[0]), baseline=baseline)
     )
     warnings = () if baseline is None else baseline_warnings(baseline, chosen)
-    return Target(problem, loss, like, tuple(ways), Coefficients.of(chosen), warnings, chosen)
+    return Target(problem, loss, like, tuple(ways), Coefficients.of(chosen), warnings, law=chosen)
 
 
 ANSWER = Target

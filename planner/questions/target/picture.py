@@ -10,7 +10,7 @@ from planner import units
 from planner.plots import style
 from planner.questions.compare.answer import budget_grid, compare
 from planner.questions.target.answer import Target
-from planner.questions.target.sheet import title, verdict
+from planner.questions.target.sheet import extrapolates, headline, title, verdict
 
 DECADES = 1.3  # shown on either side of the budgets found
 
@@ -53,12 +53,12 @@ def draw(found: Target) -> Any:
             if name in measured:
                 thick = np.where(measured[name], losses, np.nan)
                 axes.plot(curves.budgets, thick, color=colour, lw=6.5, alpha=0.9)
-            label = "train directly" if name == "supervised" else name
-            labels.append(style.Label(high, float(losses[known][-1]), label, colour))
+            labels.append(style.Label(high, float(losses[known][-1]), name, colour))
         order = sorted(reached, key=lambda way: way.budget)
         for position, way in enumerate(order):
             colour = style.colour(way.method)
-            axes.plot([way.budget], [found.loss], "o", ms=10, mfc="white", mec=colour, mew=2.6,
+            face = "white" if extrapolates(way, found) else colour
+            axes.plot([way.budget], [found.loss], "o", ms=10, mfc=face, mec=colour, mew=2.6,
                       zorder=6)  # fmt: skip
             axes.annotate(
                 units.format_flops(way.budget, 2), (way.budget, found.loss),
@@ -71,24 +71,7 @@ def draw(found: Target) -> Any:
         style.title(
             axes,
             headline(found),
-            f"{title(found)}; thick where the law was measured. Law: {coefficients.name}",
+            f"{title(found)}; thick and filled: where the law was measured. "
+            f"Law: {coefficients.name}",
         )
         return made
-
-
-def headline(found: Target) -> str:
-    """The cheapest way, and the other way of the two that people choose between."""
-    best = found.best
-    direct = found.way("supervised")
-    cheapest = "training directly" if best is direct else f"distilling ({best.method})"
-    text = f"Cheapest is {cheapest} at {units.format_flops(best.budget, 3)} FLOPs"
-    other = direct
-    if best is direct:
-        distilled = [way for way in found.ways if way is not direct and way.reachable]
-        if not distilled:
-            return text + "; no distillation gets there"
-        other = min(distilled, key=lambda way: way.budget)
-    if other.reachable:
-        words = "training directly" if other is direct else f"distilling ({other.method})"
-        text += f"; {words} takes {units.format_ratio(other.budget / best.budget)}×"
-    return text

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from planner.errors import ProblemError
 from planner.questions.base import Bounded, Charges, Measured, Question, Served, Sized, Teachers
 from planner.questions.fields import Number, option
+from planner.questions.hardware import OnDevices
 
 if TYPE_CHECKING:
     from planner.questions.target.answer import Target
 
 
 @dataclass(frozen=True, kw_only=True)
-class TargetQuestion(Measured, Served, Bounded, Teachers, Charges, Sized, Question):
+class TargetQuestion(OnDevices, Measured, Served, Bounded, Teachers, Charges, Sized, Question):
     """The smallest budget that reaches a loss, for every scenario and for supervised training.
 
     Each budget comes with its recipe and a proof that a smaller one is not enough.
@@ -46,7 +47,8 @@ class TargetQuestion(Measured, Served, Bounded, Teachers, Charges, Sized, Questi
         like = None if self.like is None else Like.parse(self.like)
         loss = self.loss if like is None else like.loss(chosen)
         assert loss is not None
-        return target(self.problem(budget=1.0), loss, chosen, like)
+        found: Target = self.costed(target(self.problem(budget=1.0), loss, chosen, like))
+        return found
 
 
 QUESTION = TargetQuestion

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from planner import units
+from planner.questions import resources_sheet
 from planner.questions.target.answer import Reached, Target
 from planner.reports import trust, words
 from planner.reports.sheet import Grid, Sheet
@@ -24,19 +25,22 @@ def sheet(found: Target) -> Sheet:
         headline=headline(found),
         verdict=verdict(found),
         method=method(found),
-        grids=(Grid("Smallest budget, FLOPs", head, rows),),
+        grids=(Grid("Smallest budget, FLOPs", head, rows), *resources_sheet.grids(found.resources)),
         warnings=_warnings(found),
-        details=_notes(found),
-        rows=tuple(_flat(way, found) for way in ways),
+        details=(*_notes(found), *resources_sheet.notes(found.resources)),
+        rows=tuple(
+            _flat(way, found) | resources_sheet.cells(found.resources, way.method) for way in ways
+        ),
     )
 
 
 def _order(found: Target) -> Callable[[Reached], tuple[bool, bool, float]]:
     """Ways that reach the loss inside the measured range, then outside it, then those that fail."""
-    return lambda way: (not way.reachable, _extrapolates(way, found), way.budget)
+    return lambda way: (not way.reachable, extrapolates(way, found), way.budget)
 
 
-def _extrapolates(way: Reached, found: Target) -> bool:
+def extrapolates(way: Reached, found: Target) -> bool:
+    """Whether this way's plan leaves the measured range."""
     beyond = any(each.code == "baseline-outside-domain" for each in found.warnings)
     return beyond if way.method == "supervised" else way.outside_domain
 
@@ -48,7 +52,7 @@ def _first(found: Target) -> Reached:
 def method(found: Target) -> str:
     """The method of the cheapest way; undecided where it extrapolates or the fits disagree."""
     first = _first(found)
-    if _extrapolates(first, found) or (first.second_opinion and first.second_opinion.matters):
+    if extrapolates(first, found) or (first.second_opinion and first.second_opinion.matters):
         return "undecided"
     return "supervised" if first.method == "supervised" else "distil"
 
@@ -57,7 +61,7 @@ def headline(found: Target) -> str:
     """The cheapest measured way, or that none was measured."""
     first = _first(found)
     cost = f"{first.method} at {units.format_flops(first.budget)} FLOPs"
-    if _extrapolates(first, found):
+    if extrapolates(first, found):
         return f"Not measured here: extrapolated, {cost}"
     if first.second_opinion and first.second_opinion.matters:
         return f"The two fits disagree on {cost}"
@@ -84,7 +88,7 @@ def verdict(found: Target) -> str:
     text = f"{_capital(best.method)} takes {units.format_flops(best.budget)} FLOPs"
     others = [
         f"{way.method} needs {_times(way.budget / best.budget)}"
-        + " by extrapolation" * _extrapolates(way, found)
+        + " by extrapolation" * extrapolates(way, found)
         for way in sorted(found.ways, key=_order(found))
         if way is not best and way.reachable
     ]

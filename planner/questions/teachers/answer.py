@@ -18,11 +18,13 @@ from planner import verdict
 from planner.catalogue import Entry
 from planner.documents import Record, unwritten
 from planner.errors import InfeasibleError, ProblemError
+from planner.needs import Spent
 from planner.optima import Optimum, infeasible, optima
 from planner.optimise.supervised import supervised_optima
 from planner.problem import Problem
 from planner.questions.base import Answer
-from planner.results import Coefficients, Law, Model, Recipe
+from planner.recipe import cost_of, flops_of
+from planner.results import Coefficients, Flops, Law, Model, Recipe
 from planner.rows import require_distillation, supervised_batch, teacher_loss
 
 CACHED = 0.0
@@ -60,7 +62,9 @@ class Candidate(Record):
 @dataclass(frozen=True, repr=False)
 class Ranking(Answer):
     """Candidates, best student first. `ideal` is the teacher loss L_T* at which this student would
-    be best on the winner's tokens; stronger is worse from there on (the capacity gap)."""
+    be best on the winner's tokens; stronger is worse from there on (the capacity gap). resources:
+    what the student of each teacher and the supervised model take, where an accelerator is named.
+    """
 
     KIND: ClassVar[str] = "teachers"
 
@@ -69,12 +73,21 @@ class Ranking(Answer):
     ideal: float
     problem: Problem
     coefficients: Coefficients
+    resources: tuple[Spent, ...] = ()
     law: Law = unwritten()
 
     @property
     def best(self) -> Candidate:
         """The winner."""
         return self.candidates[0]
+
+    @property
+    def flops_by_name(self) -> list[tuple[str, Flops]]:
+        """What the student of each teacher that fits costs, and the supervised model."""
+        pairs = [(e.entry.name, e.recipe.flops) for e in self.candidates if e.recipe is not None]
+        direct = self.supervised
+        cost = cost_of(self.problem.with_charges(0.0, 0.0), direct.parameters, None, self.law)
+        return [*pairs, ("supervised", flops_of(cost, direct.tokens))]
 
     @property
     def strongest(self) -> Candidate:
@@ -117,7 +130,7 @@ def rank_teachers(
     size = problem.student if problem.student is not None else size
     baseline = Model(size, tokens, float(best.loss[0]), chosen.architectures.nearest(size))
     found_rows = tuple(_judged(rows))
-    return Ranking(found_rows, baseline, ideal, problem, Coefficients.of(chosen), chosen)
+    return Ranking(found_rows, baseline, ideal, problem, Coefficients.of(chosen), law=chosen)
 
 
 def _candidate(entry: Entry, paid: Optimum, free: Optimum, chosen: CoefficientSet) -> Candidate:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from laws import Cost
 from planner import units
 from planner.plots import style
 from planner.questions.teachers.answer import Candidate, Ranking
-from planner.questions.teachers.sheet import logits, verdict
+from planner.questions.teachers.sheet import headline, logits, verdict
 
 NAMES = 0.76
 """Height in the picture at which the names start."""
@@ -47,42 +46,34 @@ def draw(ranking: Ranking) -> Any:
         top = max(top, float(np.quantile(y, 0.9)))
         pad = 0.08 * (top - bottom)
         ceiling = bottom - pad + (top - bottom + 2 * pad) / NAMES  # the names stand above
-        axes.set_xlim(high, low)  # stronger teachers to the right
+        axes.set_xlim(low, high)
         axes.set_ylim(bottom - pad, ceiling)
         domain = chosen.domain.of("teacher_cross_entropy")
         if domain is not None:
             style.shade_domain(axes, x=domain, words="")
-        axes.scatter(x, y, s=70, color=main, zorder=5, edgecolors="white", linewidths=1.2)
+        faces = ["white" if each.outside else main for each in rows]
+        axes.scatter(x, y, s=62, c=faces, zorder=5, edgecolors=main, linewidths=1.6)
         best = ranking.best
         _names(axes, rows, x, y, best, main)
-        axes.plot([best.cross_entropy], [best.student_loss], "o", ms=12, mfc="white", mec=main,
-                  mew=2.6, zorder=10)  # fmt: skip
+        face = "white" if best.outside else main
+        axes.plot([best.cross_entropy], [best.student_loss], "o", ms=13, mfc=face, mec=main,
+                  mew=3.2, zorder=10)  # fmt: skip
         axes.axvline(ranking.ideal, 0, 0.7, color=style.FAINT, lw=1.1, ls=(0, (4, 3)), zorder=1)
         axes.annotate(
-            "best for this student", (ranking.ideal, bottom - pad), (-5, 6), fontsize=10,
-            textcoords="offset points", color=style.FAINT, ha="right",
+            "best for the leader's student and tokens", (ranking.ideal, bottom - pad), (5, 6),
+            fontsize=10, textcoords="offset points", color=style.FAINT, ha="left",
         )  # fmt: skip
-        axes.set_xlabel("Teacher's cross-entropy, nats per token (stronger to the right)")
-        axes.set_ylabel("Student's cross-entropy")
+        axes.set_xlabel("Teacher's cross-entropy, nats per token (stronger to the left)")
+        axes.set_ylabel("Student's cross-entropy, nats per token")
         style.label_lines(
             axes,
             [
-                style.Label(low, ranking.supervised.cross_entropy, "supervised", style.SUPERVISED),
-                style.Label(low, float(curve[1][0]), "free logits", style.colour("best-case")),
+                style.Label(high, ranking.supervised.cross_entropy, "supervised", style.SUPERVISED),
+                style.Label(high, float(curve[1][-1]), "free logits", style.colour("best-case")),
             ],
         )
-        style.title(axes, _headline(ranking), _small(ranking))
+        style.title(axes, headline(ranking), _small(ranking))
         return made
-
-
-def _headline(ranking: Ranking) -> str:
-    best, strongest = ranking.best, ranking.strongest
-    if best is strongest:
-        return f"The strongest teacher is the best: {best.entry.name}"
-    lost = strongest.student_loss - best.student_loss
-    if not math.isfinite(lost):
-        return f"{best.entry.name} is best; {strongest.entry.name} does not fit the budget"
-    return f"{best.entry.name} beats the strongest, {strongest.entry.name}, by {lost:.3f} nats"
 
 
 def _small(ranking: Ranking) -> str:
@@ -92,7 +83,8 @@ def _small(ranking: Ranking) -> str:
     note = "; teachers' losses are the law's estimates" if guessed else ""
     return (
         f"{units.format_flops(asked.budget)} FLOPs, student {size}, "
-        f"{logits(asked.charge_inference)}{note}; shaded: teachers that were measured"
+        f"{logits(asked.charge_inference)}{note}; shaded: teacher losses that were measured; "
+        "hollow: outside the measured range"
     )
 
 

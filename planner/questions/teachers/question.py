@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from planner.errors import ProblemError
 from planner.questions.base import Bounded, Budgeted, Measured, Question, Served, Sized, Teachers
 from planner.questions.fields import option
+from planner.questions.hardware import OnDevices
 
 if TYPE_CHECKING:
     from planner.questions.teachers.answer import Ranking
 
 
 @dataclass(frozen=True, kw_only=True)
-class TeachersQuestion(Measured, Served, Bounded, Teachers, Sized, Budgeted, Question):
+class TeachersQuestion(OnDevices, Measured, Served, Bounded, Teachers, Sized, Budgeted, Question):
     """Rank teachers that exist by the loss of the student they make under the budget.
 
     A stronger teacher is not always better: its logits cost more, and it may be too far ahead of
@@ -57,7 +58,8 @@ class TeachersQuestion(Measured, Served, Bounded, Teachers, Sized, Budgeted, Que
                     f"the teacher '{entry.name}' has no size, so its logits have no price; add its "
                     "size, or choose stored logits."
                 )
-        return rank_teachers(asked, entries, self.coefficient_set())
+        found: Ranking = self.costed(rank_teachers(asked, entries, self.coefficient_set()))
+        return found
 
 
 QUESTION = TeachersQuestion

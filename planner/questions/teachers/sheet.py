@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from planner import units
+from planner.questions import resources_sheet
 from planner.questions.teachers.answer import Candidate, Ranking
 from planner.reports.sheet import Grid, Sheet
 from planner.reports.words import NOTHING, count, signed
@@ -22,10 +23,16 @@ def sheet(ranking: Ranking) -> Sheet:
         title=title(ranking),
         headline=headline(ranking),
         verdict=verdict(ranking),
-        grids=(Grid("Teachers by the student's loss", head, rows, strong=(0,), left=(8,)),),
+        grids=(
+            Grid("Teachers by the student's loss", head, rows, strong=(0,), left=(8,)),
+            *resources_sheet.grids(ranking.resources),
+        ),
         warnings=_warnings(ranking),
-        details=_notes(ranking),
-        rows=tuple(_row(each, ranking) for each in ranking.candidates),
+        details=(*_notes(ranking), *resources_sheet.notes(ranking.resources)),
+        rows=tuple(
+            _row(each, ranking) | resources_sheet.cells(ranking.resources, each.entry.name)
+            for each in ranking.candidates
+        ),
         method=method(ranking),
     )
 
@@ -58,8 +65,10 @@ def title(ranking: Ranking) -> str:
         "a student of any size" if asked.student is None
         else f"a {units.format_count(asked.student)} student"
     )  # fmt: skip
+    number = len(ranking.candidates)
+    count = "1 teacher" if number == 1 else f"{number} teachers"
     return (
-        f"{len(ranking.candidates)} teachers for {student} with "
+        f"{count} for {student} with "
         f"{units.format_flops(asked.budget)} FLOPs, {logits(asked.charge_inference)}"
     )
 

@@ -54,6 +54,7 @@ export function readPlan({ plan, display }) {
     warningsTitle: display.warnings_title,
     inDomain: display.in_domain,
     understood: display.understood,
+    resources: display.resources,
   };
 }
 

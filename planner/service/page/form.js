@@ -3,7 +3,7 @@
 import { get } from "./api.js";
 import { $, item, make } from "./dom.js";
 import { exponentText as asText, scientific } from "./format.js";
-import { normal, RANGES } from "./state.js";
+import { DEVICES, normal, RANGES } from "./state.js";
 import { fillTeachers, startTeachers } from "./teachers.js";
 
 const form = $("controls");
@@ -61,16 +61,21 @@ export function listen(store) {
 
 // What the server offers: scenarios, coefficient sets, named bounds.
 export async function build() {
-  const [known, sets, named] = await Promise.all(
-    ["v1/scenarios", "v1/coefficients", "v1/bounds"].map((path) => get(path)));
+  const [known, sets, named, devices] = await Promise.all(
+    ["v1/scenarios", "v1/coefficients", "v1/bounds", "v1/accelerators"].map((path) => get(path)));
   scenarios = known.scenarios;
   buildScenarios();
   buildMore(sets.coefficients, named.bounds);
+  $("accelerators").replaceChildren(...devices.accelerators.map(({ name }) => {
+    const option = item("option", "");
+    option.value = name;
+    return option;
+  }));
 }
 
 export function fill(store, anew = false) {
   const { state } = store;
-  for (const id of ["budget", "student", ...MORE]) {
+  for (const id of ["budget", "student", ...DEVICES, ...MORE]) {
     const field = form.elements[id];
     // Writing the same text again would only move the caret.
     if (field && field.value !== state[id]) field.value = state[id];
@@ -87,6 +92,7 @@ export function fill(store, anew = false) {
   fillTeachers(store, anew);
   fillCharges(state);
   if (state.scenario === "custom") $("charges").open = true;
+  if (DEVICES.some((key) => state[key])) $("devices").open = true;
   if (MORE.some((key) => state[key]) || state.stay_in_domain || state.round_to_architecture) $("more").open = true;
 }
 

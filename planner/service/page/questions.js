@@ -11,7 +11,7 @@ const QUESTIONS = {
     without: ["round_to_architecture"],
     fields: [["within", "Share of loss above the best", "0.5%"]],
   },
-  explain: { without: [], fields: [] },
+  explain: { without: ["count"], fields: [] },
   target: {
     without: ["budget", "scenario", "round_to_architecture"],
     fields: [["loss", "Loss to reach, nats per token", "2.3"]],

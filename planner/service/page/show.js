@@ -22,6 +22,7 @@ export function showPlan(view, command) {
   showWarnings(view);
   showModels(view.models);
   showCompute(view);
+  showResources(view.resources);
   showWays(view.ways);
   list("trust", view.trust);
   list("remarks", view.remarks);
@@ -126,6 +127,17 @@ function showCompute({ compute, total }) {
     swatch.style.color = `var(--${TERMS[compute[i].label]})`;
     cell.prepend(swatch);
   });
+}
+
+function showResources(found) {
+  $("resources").hidden = !found;
+  if (!found) return;
+  $("resources-title").textContent = found.title;
+  $("resources-note").textContent = found.note;
+  const table = $("resources-table");
+  table.replaceChildren();
+  header(table, found.head);
+  rows(table, found.rows);
 }
 
 function showWays(ways) {

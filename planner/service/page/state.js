@@ -3,8 +3,9 @@
 
 export const RANGES = ["student_size", "student_tokens", "teacher_size", "teacher_tokens"]
   .flatMap((name) => [`min_${name}`, `max_${name}`]);
+export const DEVICES = ["accelerator", "count", "utilisation", "price"];
 const TEXTS = ["budget", "student", "charge_inference", "charge_pretraining", "coefficients",
-  "bounds", "serving_tokens", "tolerance", ...RANGES];
+  "bounds", "serving_tokens", "tolerance", ...DEVICES, ...RANGES];
 const FLAGS = ["stay_in_domain", "round_to_architecture"];
 export const TEACHER_KEYS = ["name", "size", "tokens", "loss"];
 

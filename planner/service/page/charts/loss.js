@@ -7,11 +7,12 @@ import { css, dot, here, shadeRanges } from "./draw.js";
 
 export class LossChart extends Chart {
   build() {
-    const { budgets, supervised, methods } = this.data;
+    const { budgets, held, supervised, methods } = this.data;
     const chosen = chosenOf(methods);
     const columns = [budgets];
     const series = [{}];
-    const add = (values, inside, colour, width) => {
+    const add = (all, inside, colour, width) => {
+      const values = all.map((v, i) => (held[i] ? null : v)); // a cap is no finding
       columns.push(values.map((v, i) => (inside[i] ? v : null)));
       series.push({ stroke: colour, width, points: { show: false } });
       columns.push(values.map((v, i) => (inside[i] && (inside[i - 1] ?? true) && (inside[i + 1] ?? true) ? null : v)));

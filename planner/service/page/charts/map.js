@@ -210,10 +210,10 @@ export class MapChart extends Chart {
   }
 
   legendItems(column) {
-    const { budgets, students, difference, inside } = this.data;
+    const { budgets, students, difference, inside, held } = this.data;
     const row = this.row();
     return this.items(`near ${format.flops(budgets[column])} FLOPs, ${format.count(students[row])} student`,
-      difference[row][column], inside[row][column]);
+      difference[row][column], inside[row][column], held[row][column]);
   }
 
   hereItems() {
@@ -222,8 +222,8 @@ export class MapChart extends Chart {
       student.cross_entropy - supervised.cross_entropy, student.measured);
   }
 
-  items(title, value, inside) {
-    const words = value === null ? "no plan fits" : value < 0 ? "distillation is better" : "supervised training is better";
+  items(title, value, inside, held = false) {
+    const words = held ? "held by a cap on tokens, not compared" : value === null ? "no plan fits" : value < 0 ? "distillation is better" : "supervised training is better";
     return [
       { text: title, strong: true },
       { text: words + (inside || value === null ? "" : " (extrapolated)"), value: format.signed(value) },
