@@ -201,13 +201,13 @@ def loaded(code: str) -> set[str]:
 @pytest.mark.parametrize(
     "code",
     [
-        "import planner.convex, planner.questions.plan.answer",
+        "import planner.verify_bound, planner.questions.plan.answer",
         "from planner import Problem, solve; repr(solve(Problem(1e21, 1e9)))",
         "from planner.cli import plan_entry\nimport sys\n"
         "sys.argv = ['plan', '--budget', '1e21', '--student', '1B']\n"
         "try:\n    plan_entry()\nexcept SystemExit as end:\n    assert not end.code",
     ],
-    ids=["import convex", "solve", "plan"],
+    ids=["import the second proof", "solve", "plan"],
 )
 def test_a_plan_loads_nothing_heavy(code: str) -> None:
     """Importing the library, solving and a whole `plan` run load none of the heavy packages."""

@@ -10,19 +10,19 @@ import pytest
 
 from coefficients import load
 from planner import Bounds, Problem, Teacher, optimum, supervised
-from planner.convex import (
-    Posynomial,
-    cheapest_teacher,
-    minimise_with_constraints,
-    most_student_tokens,
-    supervised_optimum,
-)
 from planner.errors import (
     InfeasibleError,
     NoDistillationLawError,
     PlannerError,
     ProblemError,
     UnreachableError,
+)
+from tests.oracles.convex import (
+    Posynomial,
+    cheapest_teacher,
+    minimise_with_constraints,
+    most_student_tokens,
+    supervised_optimum,
 )
 
 SET = load()
@@ -151,7 +151,7 @@ def test_memory_and_ratio_constraints_bind() -> None:
 
 def test_an_unclosable_bound_is_reported_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where constraints force a strong teacher, the certificate does not claim a proof."""
-    monkeypatch.setattr("planner.convex.MOST_BOXES", 300)
+    monkeypatch.setattr("tests.oracles.convex.MOST_BOXES", 300)
     strong = [Posynomial.parse("teacher_size >= 50B"), Posynomial.parse("teacher_tokens >= 2T")]
     recipe, certificate = minimise_with_constraints(Problem(1e22, 1e8, 0, 0), SET, strong, 1e-5)
     assert not certificate.proven

@@ -19,9 +19,9 @@ from planner import (
     solve,
     solve_many,
 )
-from planner.convex import cheapest_teacher
 from planner.errors import NoDistillationLawError, ProblemError, UnreachableError
 from planner.questions.plan.answer import solve_each
+from tests.oracles.convex import cheapest_teacher
 from tests.oracles.instances import CHARGES, KINDS, draw, to_problem
 
 PUBLISHED = "busbridge2025"

@@ -1,9 +1,9 @@
-"""The inner problems as geometric programs (cvxpy), for constraints that the fast solver lacks.
+"""The inner problems as geometric programs (cvxpy): an oracle of the solver and its constraints.
 
 In log variables F(N) D and ``A / N^alpha + B / D^beta`` are convex (posynomials), so the supervised
 optimum, the cheapest teacher of a given loss and the most student tokens beside such a teacher are
-geometric programs, and stay so with any further posynomial constraint. They also check the fast
-solver independently. Clarabel solves each to about 1e-8 relative.
+geometric programs, and stay so with any further posynomial constraint. They share nothing with the
+solver but the laws. Clarabel solves each to about 1e-8 relative.
 """
 
 from __future__ import annotations
@@ -15,12 +15,20 @@ from collections.abc import Callable, Sequence
 from coefficients import CoefficientSet
 from laws import ForwardFlops, SupervisedLaw
 from planner.errors import InfeasibleError, NoDistillationLawError, ProblemError, UnreachableError
-from planner.geometric import SLACK, BesideTeacher, Program, forward, reach, teacher_cost, threshold
-from planner.geometric import Optimum as Optimum
 from planner.posynomial import Posynomial as Posynomial
 from planner.problem import Bounds, Problem
 from planner.recipe import Row, recipe_of
 from planner.results import Certificate, Recipe
+from tests.oracles.geometric import (
+    SLACK,
+    BesideTeacher,
+    Program,
+    forward,
+    reach,
+    teacher_cost,
+    threshold,
+)
+from tests.oracles.geometric import Optimum as Optimum
 
 MOST_BOXES = 20_000
 """Where constraints forbid weak teachers the bound cannot close; the certificate then says so."""
