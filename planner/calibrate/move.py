@@ -138,8 +138,8 @@ def move(base: CoefficientSet, task: Task, draws: int = 1024, seed: int = 0) -> 
     count = len(task.observed)
     if count < FEWEST:
         raise ProblemError(
-            f"{count} pilot(s) cannot move a law; run at least {FEWEST} of different sizes and "
-            "lengths, better 6."
+            f"{count} {'pilot' if count == 1 else 'pilots'} cannot move a law; run at least "
+            f"{FEWEST} of different sizes and lengths, better 6."
         )
     every = all_runs(task)
     compute = every.parameters * every.tokens
